@@ -1,0 +1,23 @@
+"""Optional dependencies: import them, or say which extra to install."""
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from sktl.exceptions import MissingExtraError
+
+
+def has_module(module: str) -> bool:
+    """Tell whether ``module`` can be imported, without importing it."""
+    return importlib.util.find_spec(module.partition(".")[0]) is not None
+
+
+def import_extra(module: str, extra: str, what: str) -> ModuleType:
+    """Import ``module``, or raise an error that names the extra holding it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{what} needs the package {module.partition('.')[0]!r}, which could not "
+            f"be imported ({error}). Install it with: pip install 'sktl[{extra}]'"
+        ) from error
