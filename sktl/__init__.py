@@ -24,7 +24,15 @@ _HOME_OF = {
     "list_backbones": "sktl.backbones",
     "register_backbone": "sktl.backbones",
 }
-_SUBPACKAGES = ("backbones", "datasets", "engine", "exceptions", "features", "images")
+_SUBPACKAGES = (
+    "backbones",
+    "datasets",
+    "engine",
+    "exceptions",
+    "features",
+    "finetune",
+    "images",
+)
 
 __all__ = [*sorted(_HOME_OF), "__version__"]
 

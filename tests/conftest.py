@@ -1,0 +1,44 @@
+"""Images, paths and networks that many tests share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Return the folder of real images and weights, or skip where there is none."""
+    folder = os.environ.get("SKTL_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("SKTL_TEST_DATA names no folder of real images")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def stripes():
+    """Return 40 images of 48 px, vertical or horizontal stripes, and their class."""
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    images = rng.integers(0, 60, (40, 48, 48, 3), dtype=np.uint8)
+    for image, label in zip(images, y, strict=True):
+        offset = rng.integers(6)
+        if label:
+            image[:, offset::6] += 120
+        else:
+            image[offset::6] += 120
+    return images, y
+
+
+@pytest.fixture(scope="session")
+def stripe_paths(stripes, tmp_path_factory):
+    """Return the same images as PNG files: an object array of paths, and classes."""
+    folder = tmp_path_factory.mktemp("stripes")
+    images, y = stripes
+    paths = []
+    for i, image in enumerate(images):
+        paths.append(str(folder / f"{i:02}.png"))
+        Image.fromarray(image).save(paths[-1])
+    return np.array(paths, dtype=object), y
