@@ -1,0 +1,158 @@
+"""Which device, engine and precision a run gets, decided without torch if possible."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import lru_cache
+
+from sktl._extras import has_module, import_extra
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+# Any of these files means that a GPU driver is present and torch has to be asked.
+_GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+
+
+def resolve_device(device: str = "auto") -> str:
+    """Return the concrete device, such as ``"cpu"`` or ``"cuda:0"``.
+
+    On a machine without a GPU driver ``"auto"`` is ``"cpu"``, and torch is not
+    imported to find out.
+    """
+    device = str(device)
+    if device == "cpu":
+        return device
+    if device == "auto":
+        return _best_device()
+    kind = device.partition(":")[0]
+    if kind not in ("cuda", "mps", "cpu"):
+        raise ValueError(
+            f"device={device!r} is unknown. Accepted are 'auto', 'cpu', 'cuda', "
+            "'cuda:<index>' and 'mps'."
+        )
+    return _check_device(device, kind)
+
+
+@lru_cache(maxsize=1)
+def _best_device() -> str:
+    """Return the GPU if torch can use one, else the CPU."""
+    if sys.platform == "linux" and not any(map(os.path.exists, _GPU_NODES)):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def _check_device(device: str, kind: str) -> str:
+    """Return ``device`` with its index, or raise if torch cannot use it."""
+    import torch
+
+    if kind == "cuda":
+        index = torch.device(device).index or 0
+        if index >= torch.cuda.device_count():
+            raise ValueError(
+                f"device={device!r} was asked for, but torch sees "
+                f"{torch.cuda.device_count()} CUDA devices. Use device='auto' or 'cpu'."
+            )
+        return f"cuda:{index}"
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(
+            "device='mps' was asked for, but torch cannot use it on this machine. "
+            "Use device='auto' or 'cpu'."
+        )
+    return kind
+
+
+def resolve_engine(
+    engine: str = "auto", device: str = "auto", precision: str = "float32"
+) -> tuple[str, str]:
+    """Return the concrete engine and precision that a run gets.
+
+    Parameters
+    ----------
+    engine : {"auto", "torch", "openvino"}, default="auto"
+        ``"auto"`` is OpenVINO on a CPU where it is installed, torch otherwise.
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
+        is one.
+    precision : {"float32", "bfloat16", "float16", "auto"}, default="float32"
+        ``"auto"`` is the fastest that loses little: bfloat16 where the processor
+        computes in it, float16 on older GPUs, float32 otherwise.
+
+    Returns
+    -------
+    engine : {"torch", "openvino"}
+        What will run the network.
+    precision : {"float32", "bfloat16", "float16"}
+        The arithmetic it will use.
+
+    Raises
+    ------
+    MissingExtraError
+        ``engine="openvino"`` and OpenVINO is not installed.
+
+    Examples
+    --------
+    >>> from sktl.engine import resolve_engine
+    >>> resolve_engine("torch", "cpu", "bfloat16")
+    ('torch', 'bfloat16')
+    """
+    device = resolve_device(device)
+    on_cpu = device == "cpu"
+    if engine == "auto":
+        engine = "openvino" if on_cpu and has_module("openvino") else "torch"
+    elif engine == "openvino":
+        if not on_cpu:
+            raise ValueError(
+                f"engine='openvino' runs on the CPU, but the device is {device!r}. "
+                "Use engine='torch', or device='cpu'."
+            )
+        if not has_module("openvino"):
+            import_extra("openvino", "openvino", "engine='openvino'")
+    elif engine != "torch":
+        raise ValueError(
+            f"engine={engine!r} is unknown. Accepted are 'auto', 'torch', 'openvino'."
+        )
+    if precision == "auto":
+        precision = _best_precision(device)
+    elif precision not in PRECISIONS:
+        raise ValueError(
+            f"precision={precision!r} is unknown. Accepted are 'auto', "
+            + ", ".join(map(repr, PRECISIONS))
+            + "."
+        )
+    elif precision == "float16" and on_cpu:
+        raise ValueError(
+            "precision='float16' needs a GPU, and the device is 'cpu'. "
+            "Use 'bfloat16' or 'float32'."
+        )
+    return engine, precision
+
+
+def _best_precision(device: str) -> str:
+    """Return the shortest format in which ``device`` computes fast."""
+    if device == "cpu":
+        return "bfloat16" if _cpu_has_bfloat16() else "float32"
+    if device == "mps":
+        return "float16"
+    import torch
+
+    major = torch.cuda.get_device_capability(device)[0]
+    return "bfloat16" if major >= 8 else "float16"
+
+
+@lru_cache(maxsize=1)
+def _cpu_has_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 matrices natively."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(line.split())
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,133 @@
+"""``EmbeddingStore``: embeddings on disk, to share between runs and projects."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+
+from sktl.engine._session import session_folder
+from sktl.engine._shelf import Shelf, shelf_at
+
+
+def cache_root() -> str:
+    """Return the folder for what outlives a run: ``SKTL_CACHE_DIR``, or the user's."""
+    root = os.environ.get("SKTL_CACHE_DIR")
+    if root:
+        return os.path.expanduser(root)
+    from platformdirs import user_cache_dir
+
+    return user_cache_dir("sktl", appauthor=False)
+
+
+class EmbeddingStore:
+    """Embeddings on disk, to share between runs, processes and projects.
+
+    Pass it as ``cache=`` to any estimator of sktl. Rows are keyed by the content of
+    the image and by everything that changes the numbers, so one store serves all data
+    sets and backbones, and nothing in it can go stale.
+
+    Parameters
+    ----------
+    path : str or path, default=None
+        The folder; it is made when the first row is stored, readable by its owner
+        only. ``None`` is ``embeddings`` in the folder named by the environment
+        variable ``SKTL_CACHE_DIR``, or in the user's cache folder.
+
+    max_bytes : int, default=None
+        Size beyond which the rows used longest ago are dropped. ``None`` is a tenth of
+        the free disk, 8 GiB at most.
+
+    Notes
+    -----
+    The store may be used by any number of threads and processes of one machine at
+    once; what one is computing, the others wait for. Killing any of them at any moment
+    loses at most the batch in flight. Damaged rows are recognised by checksums and
+    computed again; when the disk is full or read-only there is one
+    :class:`~sktl.exceptions.CacheWarning` and the numbers are computed as without a
+    store. Reading a store from somebody else executes nothing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sktl import EmbeddingStore
+    >>> store = EmbeddingStore(tempfile.mkdtemp())
+    >>> store.info()["rows"]
+    0
+    """
+
+    def __init__(self, path: str | os.PathLike | None = None, max_bytes=None):
+        if path is None:
+            path = os.path.join(cache_root(), "embeddings")
+        if max_bytes is not None and (
+            not isinstance(max_bytes, Integral) or max_bytes <= 0
+        ):
+            raise ValueError(f"max_bytes={max_bytes!r} is not a positive whole number.")
+        self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        self.max_bytes = max_bytes
+
+    def __repr__(self) -> str:
+        bound = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
+        return f"EmbeddingStore({self.path!r}{bound})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EmbeddingStore) and (
+            (self.path, self.max_bytes) == (other.path, other.max_bytes)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.max_bytes))
+
+    def info(self) -> dict:
+        """Return what the store holds.
+
+        Returns
+        -------
+        dict
+            ``path``; ``rows`` held; ``bytes`` in use and ``max_bytes``; ``computed``,
+            the number of images that ever went through a network for this store.
+        """
+        shelf = self._shelf()
+        return {
+            "path": self.path,
+            **shelf.figures(),
+            "max_bytes": shelf.max_bytes,
+        }
+
+    def prune(self, max_bytes: int | None = None) -> int:
+        """Drop the rows used longest ago, and files that were set aside as damaged.
+
+        Parameters
+        ----------
+        max_bytes : int, default=None
+            Size to shrink to; ``None`` is the store's own bound.
+
+        Returns
+        -------
+        int
+            How many rows were dropped.
+        """
+        return self._shelf().prune(max_bytes)
+
+    def clear(self) -> None:
+        """Drop every row."""
+        self._shelf().clear()
+
+    def _shelf(self) -> Shelf:
+        """Return this process's view of the folder."""
+        return shelf_at(self.path, max_bytes=self.max_bytes, lasting=True)
+
+
+def shelf_for(cache) -> Shelf | None:
+    """Return the shelf that ``cache=`` asks for; None for no cache."""
+    if cache is None:
+        return None
+    if isinstance(cache, EmbeddingStore):
+        return cache._shelf()
+    if isinstance(cache, str) and cache == "session":
+        return shelf_at(session_folder(), max_bytes=None, lasting=False)
+    if isinstance(cache, (str, os.PathLike)):
+        return EmbeddingStore(cache)._shelf()
+    raise ValueError(
+        f"cache={cache!r} is not understood. Accepted are 'session', None, a path "
+        "and an EmbeddingStore."
+    )

@@ -1,0 +1,182 @@
+"""The torch engine: a prepared copy of the network up to the cut, and its batches."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sktl.engine._folding import fold_batch_norms
+
+if TYPE_CHECKING:
+    from sktl.engine._part import FrozenPart
+
+_PREPARED_NETWORKS = 4
+_prepared: OrderedDict[tuple, nn.Module] = OrderedDict()
+_prepared_lock = threading.Lock()
+
+
+class Prefix(nn.Module):
+    """The stages up to the deepest layer wanted, and what becomes of their outputs.
+
+    It owns copies of the stages, so that folding and other dtypes never reach the
+    network that ``BackboneRef.load`` shares.
+    """
+
+    def __init__(self, part: FrozenPart):
+        super().__init__()
+        network = part.backbone.load()
+        order = list(network.stages)
+        self.layers = tuple(part.layers)
+        self.pool = part.pool
+        self.last = order[-1]
+        self.wanted = sorted(set(self.layers), key=order.index)
+        stages = nn.ModuleDict(
+            {
+                name: copy.deepcopy(network.stages[name])
+                for name in order[: order.index(self.wanted[-1]) + 1]
+            }
+        )
+        stages.eval().requires_grad_(False)
+        # A shallow copy of the network that runs these stages instead of its own.
+        self.network = copy.copy(network)
+        self.network._modules = {**network._modules, "stages": stages}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one row for each image of a normalised batch."""
+        rows, after = {}, None
+        for name in self.wanted:
+            x = self.network.run(x, after=after, upto=name)
+            after = name
+            rows[name] = self._row(x, name)
+        found = [rows[name] for name in self.layers]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+
+    def _row(self, x: Tensor, name: str) -> Tensor:
+        """Return the activation ``x`` of stage ``name`` as rows."""
+        if self.pool == "none":
+            return x.float().contiguous()
+        if name == self.last:
+            return self.network.flat(x).float()
+        x = self.network.as_map(x).float()
+        if x.ndim == 2:
+            return x
+        if self.pool == "avg":
+            return x.mean(dim=(2, 3))
+        if self.pool == "max":
+            return x.amax(dim=(2, 3))
+        if self.pool == "avgmax":
+            return torch.cat([x.mean(dim=(2, 3)), x.amax(dim=(2, 3))], dim=1)
+        return x.flatten(1)
+
+
+def prepared_prefix(part: FrozenPart, device: str) -> nn.Module:
+    """Return the network of ``part``, ready for ``device``; one copy a process."""
+    key = (
+        part.backbone.name,
+        part.backbone.fingerprint,
+        tuple(part.layers),
+        part.pool,
+        part.precision,
+        device,
+    )
+    with _prepared_lock:
+        prefix = _prepared.pop(key, None)
+        if prefix is None:
+            prefix = Prefix(part)
+            size = (2, part.recipe.channels, *part.recipe.size)
+            fold_batch_norms(prefix, size)
+            prefix.network.stages.to(
+                device=device,
+                dtype=getattr(torch, part.precision),
+                memory_format=torch.channels_last,
+            )
+        _prepared[key] = prefix
+        while len(_prepared) > _PREPARED_NETWORKS:
+            _prepared.popitem(last=False)
+    return prefix
+
+
+class TorchRunner:
+    """Runs batches of prepared images through the network."""
+
+    def __init__(self, part: FrozenPart, device: str):
+        self.device = device
+        self.recipe = part.recipe
+        self.dtype = getattr(torch, part.precision)
+        self.prefix = prepared_prefix(part, device)
+        self.is_cpu = device == "cpu"
+
+    def __call__(self, tensors: Sequence[Tensor]) -> np.ndarray:
+        """Return the float32 rows of a batch."""
+        with torch.inference_mode(), self._exact_float32():
+            batch = stack(tensors)
+            if not self.is_cpu:
+                if self.device.startswith("cuda"):
+                    batch = batch.pin_memory()
+                batch = batch.to(self.device, non_blocking=True)
+            batch = self.recipe.normalise(batch)
+            batch = batch.to(self.dtype, memory_format=torch.channels_last)
+            return self.prefix(batch).cpu().numpy()
+
+    @contextlib.contextmanager
+    def _exact_float32(self) -> Iterator[None]:
+        """Keep float32 what it says on GPUs that would shorten it to 19 bits."""
+        if not self.device.startswith("cuda") or self.dtype != torch.float32:
+            yield
+            return
+        matmul = torch.backends.cuda.matmul
+        before = matmul.allow_tf32
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            matmul.allow_tf32 = False
+            try:
+                yield
+            finally:
+                matmul.allow_tf32 = before
+
+
+def stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Return one batch; 8-bit images join wider ones as values in [0, 1]."""
+    if any(t.dtype != torch.uint8 for t in tensors):
+        tensors = [t.float() / 255 if t.dtype == torch.uint8 else t for t in tensors]
+    return torch.stack(list(tensors))
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_before = 0
+
+
+@contextlib.contextmanager
+def threads_given_back(n_threads: int) -> Iterator[None]:
+    """Give torch its ``n_threads`` back when the last of several streams has ended.
+
+    What a stream sets holds for its own thread, but new threads of the process and MKL
+    take it over.
+    """
+    global _limit_users, _limit_before
+    with _limit_lock:
+        if _limit_users == 0:
+            _limit_before = n_threads
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                torch.set_num_threads(_limit_before)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether ``error`` says that the device has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
+    )
