@@ -1,0 +1,26 @@
+"""Names of pretrained networks, and the networks as ordered, named stages.
+
+Names, facts and fingerprints need no torch; it is imported when a network is built.
+"""
+
+from sktl.backbones._info import BackboneInfo
+from sktl.backbones._reference import BackboneRef, resolve
+from sktl.backbones._registry import get_backbone, list_backbones, register_backbone
+
+__all__ = [
+    "BackboneInfo",
+    "BackboneRef",
+    "StagedNetwork",
+    "get_backbone",
+    "list_backbones",
+    "register_backbone",
+    "resolve",
+]
+
+
+def __getattr__(name: str):
+    if name == "StagedNetwork":
+        from sktl.backbones._staged import StagedNetwork
+
+        return StagedNetwork
+    raise AttributeError(f"module 'sktl.backbones' has no attribute {name!r}")
