@@ -1,0 +1,107 @@
+"""How good are frozen features on real images?
+
+Test accuracy of a ``StandardScaler`` and a linear head on the embeddings of real and
+of untrained networks, beside baselines that use no network, on the two image sets in
+the folder named by ``SKTL_TEST_DATA``.
+
+Run with: python benchmarks/frozen_features.py
+"""
+
+import json
+import os
+import platform
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+
+from sktl import PretrainedFeatures
+from sktl.datasets import load_image_folder
+
+DATA = Path(os.environ["SKTL_TEST_DATA"])
+RESULT = Path(__file__).parent / "results" / "frozen_features.json"
+
+
+def small_pixels(paths):
+    """Return each image as 32 x 32 colour pixels."""
+    return np.stack(
+        [
+            np.asarray(Image.open(path).convert("RGB").resize((32, 32))).ravel()
+            for path in paths
+        ]
+    )
+
+
+def colour_histogram(paths):
+    """Return for each image a histogram of 8 x 4 x 4 hues, saturations and values."""
+    features = []
+    for path in paths:
+        hsv = np.asarray(Image.open(path).convert("HSV")).reshape(-1, 3)
+        counts, _ = np.histogramdd(hsv, bins=(8, 4, 4), range=[(0, 256)] * 3)
+        features.append(counts.ravel() / len(hsv))
+    return np.stack(features)
+
+
+def main():
+    """Fit every combination once on the training part, score it on the test part."""
+    squeezenet = {
+        "backbone": "squeezenet1_0",
+        "weights": DATA / "weights" / "squeezenet1_0-imagenet.pth",
+    }
+    features = {
+        "32 x 32 colour pixels": FunctionTransformer(small_pixels),
+        "colour histogram": FunctionTransformer(colour_histogram),
+        "pocket untrained": PretrainedFeatures(weights=None, random_state=0),
+        "pocket": PretrainedFeatures(),
+        "squeezenet1_0 untrained": PretrainedFeatures(
+            "squeezenet1_0", weights=None, random_state=0
+        ),
+        "squeezenet1_0": PretrainedFeatures(**squeezenet),
+    }
+    heads = {
+        "LogisticRegression": LogisticRegression(max_iter=1000),
+        "SVC": SVC(),
+        "SVC(C=10)": SVC(C=10),
+    }
+    table = []
+    for name in ("cats_vs_dogs", "eurosat"):
+        data = load_image_folder(DATA / name)
+        for described, transformer in features.items():
+            started = time.perf_counter()
+            train = transformer.fit_transform(data.train.data)
+            test = transformer.transform(data.test.data)
+            seconds = time.perf_counter() - started
+            row = {"set": name, "features": described, "seconds": round(seconds, 1)}
+            for head_name, head in heads.items():
+                model = make_pipeline(StandardScaler(), head)
+                model.fit(train, data.train.target)
+                accuracy = 100 * model.score(test, data.test.target)
+                row[head_name] = round(accuracy, 2)
+            table.append(row)
+            print("  ".join(str(value).ljust(24) for value in row.values()))
+    RESULT.parent.mkdir(exist_ok=True)
+    packages = ("sktl", "torch", "torchvision", "scikit-learn", "pillow")
+    RESULT.write_text(
+        json.dumps(
+            {
+                "date": str(date.today()),
+                "python": platform.python_version(),
+                "cpu_count": os.cpu_count(),
+                "versions": {name: version(name) for name in packages},
+                "table": table,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
