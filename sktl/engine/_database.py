@@ -136,7 +136,8 @@ class Database:
         """Yield key, stored bytes and last use of those keys that are there."""
         for chunk in _chunks(keys):
             yield from self._connection.execute(
-                f"SELECT key, data, used FROM rows WHERE key IN ({_marks(chunk)})",
+                "SELECT key, CAST(data AS BLOB), used FROM rows"
+                f" WHERE key IN ({_marks(chunk)})",
                 chunk,
             )
 

@@ -12,6 +12,8 @@ def own_session(monkeypatch, tmp_path):
     """Name a fresh session, in the test's folder, and forget it afterwards."""
     monkeypatch.setenv("SKTL_SESSION", f"{os.getpid()}-{tmp_path.name}")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))
     shelves = dict(_shelf._shelves)
     yield
     for folder, shelf in list(_shelf._shelves.items()):

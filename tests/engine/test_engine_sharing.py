@@ -1,0 +1,148 @@
+"""Several processes and threads that meet the same images divide the work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sktl.engine import EmbeddingStore, activations, images_embedded
+from sktl.engine._owner import Owner, holds
+
+from .fakes import FakeRows, make_part, make_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+def start_embedder(cache, n, seed=0, delay=0.0):
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.engine.embedder",
+            cache,
+            str(n),
+            str(seed),
+            str(delay),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def outcome(process):
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("cache", ["session", "folder"])
+def test_processes_compute_each_image_once_between_them(tmp_path, cache):
+    cache = str(tmp_path / "store") if cache == "folder" else cache
+    processes = [start_embedder(cache, 120, delay=0.01) for _ in range(2)]
+    counts, sums, _ = zip(*map(outcome, processes), strict=True)
+    assert sum(counts) == 120
+    assert min(counts) > 12  # both took part
+    assert sums[0] == sums[1]
+
+
+def test_a_process_that_is_killed_leaves_its_share_to_the_other(tmp_path):
+    cache = str(tmp_path / "store")
+    first = start_embedder(cache, 80, delay=0.02)
+    store = EmbeddingStore(cache)
+    while store.info()["rows"] < 8:
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done = store.info()["rows"]
+    start = time.monotonic()
+    before = images_embedded()
+    activations(make_rows(80), make_part(), cache=cache)
+    assert images_embedded() - before == 80 - done
+    assert time.monotonic() - start < 10
+
+
+def test_a_worker_needs_no_torch_when_all_rows_are_stored(tmp_path):
+    cache = str(tmp_path / "store")
+    expected = activations(make_rows(30), make_part(), cache=cache)
+    count, total, torch = outcome(start_embedder(cache, 30))
+    assert count == 0
+    assert total == pytest.approx(float(expected.sum()))
+    assert not torch
+
+
+def test_threads_compute_each_image_once_between_them():
+    rows, part = make_rows(200), make_part()
+    before = images_embedded()
+    with ThreadPoolExecutor(4) as pool:
+        results = list(
+            pool.map(lambda _: activations(rows, part, batch_size=4), range(4))
+        )
+    assert images_embedded() - before == 200
+    for values in results[1:]:
+        np.testing.assert_array_equal(values, results[0])
+
+
+def test_an_owner_is_held_dead_when_its_process_is_or_it_falls_silent():
+    owner, now = Owner(), time.time()
+    assert holds(str(owner), now)
+    assert not holds(str(owner), now - 3600)
+    process = subprocess.Popen(["sleep", "60"])
+    alive = str(Owner(pid=process.pid, start=""))
+    assert holds(alive, now)
+    process.kill()
+    process.wait()
+    assert not holds(alive, now)
+    # A process id that was given to another program is another process.
+    assert not holds(str(Owner(start="1")), now)
+    elsewhere = str(Owner(pid=process.pid, namespace="another machine"))
+    assert holds(elsewhere, now)
+
+
+def test_interrupt_keeps_what_was_computed_and_leaves_no_thread():
+    class InterruptedRows(FakeRows):
+        def prepare(self, i, recipe, value_range=None):
+            if i == 60:
+                raise KeyboardInterrupt
+            return super().prepare(i, recipe, value_range)
+
+    images, part = make_rows(100).images, make_part()
+    before, threads = images_embedded(), threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        activations(InterruptedRows(images), part, batch_size=4)
+    done = images_embedded() - before
+    assert done > 0
+    assert threading.active_count() == threads
+    activations(FakeRows(images), part, batch_size=4)
+    assert images_embedded() - before == 100
+
+
+def test_ctrl_c_ends_a_computation_soon(tmp_path):
+    process = start_embedder(str(tmp_path / "store"), 2000, delay=0.02)
+    assert process.stdout.readline() == "ready\n"
+    store = EmbeddingStore(tmp_path / "store")
+    while store.info()["rows"] < 8:
+        time.sleep(0.01)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+    assert time.monotonic() - start < 5
+    assert process.returncode != 0
+
+
+def test_torch_keeps_its_number_of_threads():
+    import torch
+
+    before = torch.get_num_threads()
+    activations(make_rows(100), make_part(), cache=None, batch_size=4)
+    assert torch.get_num_threads() == before
