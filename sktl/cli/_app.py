@@ -1,5 +1,6 @@
 """The commands and their options; each does its work in a module of its own."""
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-import sktl
+from sktl.backbones import get_backbone, list_backbones
+from sktl.engine import EmbeddingStore
 from sktl.exceptions import SktlError
 
 app = typer.Typer(
@@ -44,9 +46,9 @@ def _show(records: list[dict], title: str, as_json: bool) -> None:
         typer.echo(json.dumps(records, indent=2, default=str))
         return
     table = Table(title=title, title_justify="left")
-    for key in records[0]:
-        numeric = isinstance(records[0][key], int | float)
-        table.add_column(key, justify="right" if numeric else "left")
+    for key, value in records[0].items():
+        justify = "right" if isinstance(value, int | float) else "left"
+        table.add_column(key, justify=justify, no_wrap=True)
     for record in records:
         table.add_row(
             *("" if value is None else str(value) for value in record.values())
@@ -61,7 +63,7 @@ def _version(
     ] = False,
 ) -> None:
     if version:
-        typer.echo(f"sktl {sktl.__version__}")
+        typer.echo(f"sktl {importlib.metadata.version('sktl')}")
         raise typer.Exit
 
 
@@ -90,32 +92,32 @@ def backbones(
     as_json: AsJson = False,
 ) -> None:
     """List the networks, with size, year and published accuracy."""
-    names = sktl.list_backbones(family=family, source=source)
-    if not names:
-        raise SktlError(f"No backbone has family={family!r} and source={source!r}.")
+    try:
+        names = list_backbones(family=family, source=source)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     records = []
     for name in names:
-        info = sktl.get_backbone(name)
-        records.append(
-            {
-                "name": name,
-                "family": info.family,
-                "year": info.year,
-                "source": info.source,
-                "size": info.recipe.size[0],
-                "features": info.n_features,
-                "million parameters": round(info.n_parameters / 1e6, 2),
-                "ImageNet top-1": info.top1,
-                "stages": " ".join(info.stages),
-            }
-        )
+        info = get_backbone(name)
+        record = {
+            "name": name,
+            "family": info.family,
+            "year": info.year,
+            "pixels": info.recipe.size[0],
+            "features": info.n_features,
+            "params/M": round(info.n_parameters / 1e6, 2),
+            "top-1/%": info.top1,
+        }
+        if as_json:
+            record |= {"source": info.source, "stages": info.stages}
+        records.append(record)
     _show(records, f"{len(records)} backbones", as_json)
 
 
 @cache.command("info")
 def cache_info(path: StorePath = None, as_json: AsJson = False) -> None:
     """Say what a store holds."""
-    _show([sktl.EmbeddingStore(path).info()], "Embedding store", as_json)
+    _show([EmbeddingStore(path).info()], "Embedding store", as_json)
 
 
 @cache.command("prune")
@@ -126,10 +128,10 @@ def cache_prune(
     ] = None,
 ) -> None:
     """Drop the rows that were not used for longest."""
-    sktl.EmbeddingStore(path, max_bytes=max_bytes).prune()
+    EmbeddingStore(path, max_bytes=max_bytes).prune()
 
 
 @cache.command("clear")
 def cache_clear(path: StorePath = None) -> None:
     """Drop every row."""
-    sktl.EmbeddingStore(path).clear()
+    EmbeddingStore(path).clear()
