@@ -38,7 +38,8 @@ def dtype_of(x) -> np.dtype:
     if is_tensor(x):
         name = str(x.dtype).removeprefix("torch.")
         return np.dtype("float32" if name == "bfloat16" else name)
-    return np.dtype(getattr(x, "dtype", None) or np.asarray(x).dtype)
+    dtype = getattr(x, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) else np.asarray(x).dtype
 
 
 def keeps_own_scale(dtype: np.dtype) -> bool:

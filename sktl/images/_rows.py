@@ -10,6 +10,8 @@ from sktl.exceptions import UnreadableImageError, ValueRangeError
 from sktl.images._reading import read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from sktl.images._recipe import Recipe
@@ -31,6 +33,10 @@ class ImageRows:
         (floats, and integers other than uint8 and uint16), so that a value range has
         to be learned.
 
+    dtype : numpy dtype or None
+        The type that all pixels have; None where they differ, or where only decoding
+        would tell.
+
     Notes
     -----
     Safe to be read from several threads. A pickle holds what X held: paths for paths.
@@ -51,6 +57,7 @@ class ImageRows:
         self._index = index
         self.flat = source.flat
         self.scaled = source.scaled
+        self.dtype = source.dtype
 
     @classmethod
     def of(cls, X, *, image_shape=None) -> ImageRows:
@@ -131,6 +138,11 @@ class ImageRows:
         except UnreadableImageError as error:
             raise self._name_row(i, error) from error.__cause__
 
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield the readable rows without alpha, in stacks of images of one size."""
+        for block in self._source.blocks(self._index):
+            yield block[..., :3] if block.ndim == 4 else block
+
     def prepare(
         self, i: int, recipe: Recipe, value_range: tuple[float, float] | None = None
     ) -> Tensor:
@@ -176,4 +188,4 @@ class ImageRows:
 
     def _name_row(self, i: int, error: Exception) -> Exception:
         """Return an error about a row that says which row it is about."""
-        return type(error)(f"{self.where(i)}: {error}")
+        return type(error)(f"{self.where(i)} {error}")

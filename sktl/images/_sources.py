@@ -7,7 +7,7 @@ is wrong with it; :class:`~sktl.images.ImageRows` adds which row that is.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,8 @@ from sktl.images._arrays import (
 )
 from sktl.images._decode import decode, pixel_dtype, pixels_of_image, read_file
 
+_BLOCK = 2**22  # bytes looked at in one go
+
 
 class StackedArrays:
     """Images of one size in one array of shape (n, h, w) or (n, h, w, c)."""
@@ -33,9 +35,18 @@ class StackedArrays:
         self.images = images
         self.flat = flat
         self.scaled = not keeps_own_scale(images.dtype)
+        self.dtype = images.dtype
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def blocks(self, index: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Yield the images in stacks of a few megabytes, copying no more than one."""
+        n = len(self.images) if index is None else len(index)
+        step = max(1, _BLOCK // self.images[0].nbytes)
+        for start in range(0, n, step):
+            some = slice(start, start + step)
+            yield self.images[some if index is None else index[some]]
 
     def label(self, i: int) -> str | None:
         """Return what the user calls the image, if it has a name."""
@@ -55,12 +66,23 @@ class _Items:
 
     scaled = False
     flat = False
+    dtype = None  # unknown before decoding
 
     def __init__(self, items: Sequence):
         self.items = items
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def blocks(self, index: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Yield readable images one by one, as stacks of one."""
+        for i in range(len(self)) if index is None else index:
+            try:
+                pixels = self.pixels(i)
+            except UnreadableImageError:
+                continue
+            if pixels.size:
+                yield pixels[None]
 
     def label(self, i: int) -> str | None:
         """Return what the user calls the image, if it has a name."""
@@ -84,7 +106,7 @@ class Paths(_Items):
     def label(self, i: int) -> str | None:
         """Return the path as the user gave it."""
         item = self.items[i]
-        return None if is_missing(item) else os.fsdecode(item)
+        return None if is_missing(item) else str(os.fsdecode(item))
 
     def path(self, i: int) -> str:
         """Return the path of one file."""
@@ -116,7 +138,7 @@ class PillowImages(_Items):
 
     def __init__(self, items: Sequence):
         super().__init__(items)
-        self.scaled = _one_kind_of_scale(
+        self.dtype, self.scaled = _type_and_scale(
             [None if is_missing(item) else pixel_dtype(item) for item in items]
         )
 
@@ -137,7 +159,7 @@ class SeparateArrays(_Items):
         dtypes = [None if is_missing(item) else dtype_of(item) for item in items]
         for dtype in {dtype for dtype in dtypes if dtype is not None}:
             check_dtype(dtype, f"Row {dtypes.index(dtype)} of X")
-        self.scaled = _one_kind_of_scale(dtypes)
+        self.dtype, self.scaled = _type_and_scale(dtypes)
 
     def pixels(self, i: int) -> np.ndarray:
         """Return a view of one image as H x W or H x W x C."""
@@ -176,17 +198,16 @@ def kind_of(item_type: type) -> type[_Items] | None:
     return None
 
 
-def _one_kind_of_scale(dtypes: list[np.dtype | None]) -> bool:
-    """Return whether the scale has to be learned; refuse a mixture."""
-    first: dict[bool, int] = {}
-    for dtype in {dtype for dtype in dtypes if dtype is not None}:
-        own, row = keeps_own_scale(dtype), dtypes.index(dtype)
-        first[own] = min(row, first.get(own, row))
-    if len(first) == 2:
-        full, learned = first[True], first[False]
+def _type_and_scale(dtypes: list[np.dtype | None]) -> tuple[np.dtype | None, bool]:
+    """Return the type of all images, if it is one, and whether it needs a scale."""
+    types = {dtype for dtype in dtypes if dtype is not None}
+    learned = [dtype for dtype in types if not keeps_own_scale(dtype)]
+    if 0 < len(learned) < len(types):
+        row = min(dtypes.index(dtype) for dtype in learned)
+        other = min(dtypes.index(dtype) for dtype in types.difference(learned))
         raise ImageInputError(
-            f"X mixes pixel types: row {full} is {dtypes[full]}, which has a range of "
-            f"its own, and row {learned} is {dtypes[learned]}, whose scale depends on "
-            "the data. Convert all images to one type."
+            f"X mixes pixel types: row {other} is {dtypes[other]}, which has a range "
+            f"of its own, and row {row} is {dtypes[row]}, whose scale depends on the "
+            "data. Convert all images to one type."
         )
-    return False in first
+    return types.pop() if len(types) == 1 else None, bool(learned)

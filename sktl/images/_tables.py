@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from sktl.exceptions import DataConversionWarning, ImageInputError
-from sktl.images._arrays import CHANNELS, is_tensor
+from sktl.images._arrays import CHANNELS, dtype_of, is_tensor
+from sktl.images._sources import is_missing
 
 
 def is_flat(X) -> bool:
@@ -114,17 +115,20 @@ def check_image_shape(image_shape) -> tuple[int, ...]:
 
 
 def _is_list_of_numbers(X) -> bool:
-    """Tell whether a list is flat, from its first element."""
-    if not X:
-        return False
-    first = X[0]
+    """Tell whether a list is a table or a row of numbers, from its first element."""
+    first = next((x for x in X if not is_missing(x)), math.nan if len(X) else None)
     if isinstance(first, list | tuple):
-        return bool(first) and isinstance(first[0], Number | np.generic | dict)
+        return bool(first) and _is_number_or_not_image(first[0])
     if isinstance(first, np.ndarray) or is_tensor(first):
-        return first.ndim <= 1 and str(first.dtype)[:2] not in ("ob", "<U", "|S", ">U")
-    if first is None or first != first:  # a missing value: look for what is not
-        return all(isinstance(x, Number | np.generic) or x is None for x in X)
-    return isinstance(first, Number | np.generic) and not isinstance(first, str | bytes)
+        return first.ndim <= 1 and dtype_of(first).kind in "biufc"
+    return isinstance(first, Number | np.generic) and _is_number_or_not_image(first)
+
+
+def _is_number_or_not_image(x) -> bool:
+    """Tell whether x, in a row of X, is for scikit-learn to judge."""
+    return isinstance(x, dict) or (
+        isinstance(x, Number | np.generic) and not isinstance(x, str | bytes)
+    )
 
 
 def _is_frame_of_numbers(X) -> bool:

@@ -8,23 +8,19 @@ from numbers import Real
 
 import numpy as np
 
-from sktl.exceptions import (
-    DataConversionWarning,
-    ImageInputError,
-    UnreadableImageError,
-    ValueRangeError,
-)
+from sktl.exceptions import DataConversionWarning, ImageInputError, ValueRangeError
+from sktl.images._arrays import FULL_RANGE
 
 # Resizing and compression let values overshoot their scale by a few per cent.
 TOLERANCE = 0.05
-# Beyond this many times the range, values are on another scale: digits (0 ... 16) are
+# Values beyond this many times the range are on another scale. Digits (0 ... 16) are
 # told from 8-bit values by it, while a bright image after a fit on dark ones passes.
 _FAR = 4.0
 _BELOW = 0.5
-# So many images whose values all lie within [0, 1], not just 0 and 1, are no dark
-# images on a scale of 255 and more.
+# So many images with values in [0, 1] that are not all whole numbers are no dark
+# images on a scale of 255 and more; a few may be.
 _ENOUGH_ROWS = 10
-_ROUND = (255.0, 4095.0, 65535.0)
+_MEANT = (255.0, 4095.0, 65535.0)
 
 
 def learn_value_range(rows, value_range=None) -> tuple[float, float] | None:
@@ -45,12 +41,14 @@ def learn_value_range(rows, value_range=None) -> tuple[float, float] | None:
         range. Other types get (0, 1) when their values lie within it, and else the
         range of the values rounded up: to 255, 4095 or 65535 where these are meant,
         to a power of two otherwise, and symmetric when there are negative values. So
-        all folds of a cross-validation agree.
+        the folds of a cross-validation agree.
 
     Raises
     ------
     ValueRangeError
         If ``value_range`` is not a range, or cannot apply to these images.
+    ImageInputError
+        If a range has to be learned and no image has finite pixels.
 
     Examples
     --------
@@ -67,9 +65,15 @@ def learn_value_range(rows, value_range=None) -> tuple[float, float] | None:
     if value_range is not None:
         return _checked(value_range, rows)
     if not rows.scaled:
+        _warn_of_unused_bits(rows)
         return None
-    lowest, highest, _ = _extent(rows)
-    return snap(lowest, highest)
+    extent = _extent(rows)
+    if extent is None:
+        raise ImageInputError(
+            "No image in X has readable pixels that are all finite: NaN, infinity or "
+            f"missing values in each, beginning with {rows.where(0)}."
+        )
+    return snap(*extent)
 
 
 def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
@@ -102,16 +106,17 @@ def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
     ...
     sktl.exceptions.ValueRangeError: The pixels of X go from 200 to 200...
     """
-    if not rows.scaled:
+    extent = _extent(rows) if rows.scaled else None
+    if extent is None:
         return
-    lowest, highest, fractional = _extent(rows)
+    lowest, highest = extent
     seen = f"The pixels of X go from {lowest:g} to {highest:g}, another scale than "
     mend = (
         "Bring all images to one scale, or pass value_range=(black, white) if this is "
         "one."
     )
     if value_range is None:
-        if lowest < -TOLERANCE or highest > 1 + TOLERANCE:
+        if not within_unit(lowest, highest):
             raise ValueRangeError(
                 f"{seen}that of the images seen in fit, whose type (8 or 16 bits, or "
                 f"files) has a range of its own. {mend}"
@@ -121,7 +126,7 @@ def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
     seen += f"the range ({low:g}, {high:g}) of the images seen in fit. "
     if too_far(lowest, highest, value_range):
         raise ValueRangeError(seen + mend)
-    if high >= 128 and fractional and lowest >= 0 and highest <= 1:
+    if high >= 128 and lowest >= 0 and highest <= 1 and not _whole_numbers(rows):
         if len(rows) >= _ENOUGH_ROWS:
             raise ValueRangeError(seen + mend)
         warnings.warn(
@@ -135,10 +140,9 @@ def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
 
 def snap(lowest: float, highest: float) -> tuple[float, float]:
     """Return the round range that values from lowest to highest are meant on."""
-    top = max(abs(lowest), abs(highest))
     if lowest >= -TOLERANCE * max(highest, 0.0):
         return 0.0, _round_up(highest)
-    top = _round_up(top)
+    top = _round_up(max(-lowest, highest))
     return -top, top
 
 
@@ -150,44 +154,52 @@ def too_far(lowest: float, highest: float, value_range: tuple[float, float]) -> 
     return highest > low + (_FAR + TOLERANCE) * span or lowest < low - below * span
 
 
+def within_unit(lowest: float, highest: float) -> bool:
+    """Tell whether values are on the scale from 0 to 1."""
+    return lowest >= -TOLERANCE and highest <= 1 + TOLERANCE
+
+
 def _round_up(top: float) -> float:
-    """Return the smallest round scale that reaches ``top``, give or take overshoot."""
+    """Return the smallest round scale that reaches ``top``, overshoot aside."""
     reach = top / (1 + TOLERANCE)
     if reach <= 1:
         return 1.0
     power = 2.0 ** math.ceil(math.log2(reach))
-    for exact in _ROUND:
-        if exact / 2 < reach <= exact or power == exact + 1:
-            return exact
-    return power
+    return power - 1 if power - 1 in _MEANT else power
 
 
-def _extent(rows) -> tuple[float, float, bool]:
-    """Return the lowest and highest value, and whether some are not whole numbers.
-
-    Rows without readable pixels are left out: whoever reads them reports them.
-    """
-    lowest, highest, fractional = math.inf, -math.inf, False
-    for i in range(len(rows)):
-        try:
-            pixels = rows[i]
-        except UnreadableImageError:
-            continue
-        if not pixels.size:
-            continue
-        if pixels.ndim == 3:
-            pixels = pixels[..., :3]
-        low, high = float(pixels.min()), float(pixels.max())
+def _extent(rows) -> tuple[float, float] | None:
+    """Return the lowest and highest value of all images with finite pixels."""
+    lowest, highest = math.inf, -math.inf
+    for block in rows.blocks():
+        low, high = float(block.min()), float(block.max())
         if not (math.isfinite(low) and math.isfinite(high)):
-            continue
+            whole = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+            if not whole.any():
+                continue
+            low, high = float(block[whole].min()), float(block[whole].max())
         lowest, highest = min(lowest, low), max(highest, high)
-        if high <= 1 and not fractional:
-            fractional = bool((pixels != np.trunc(pixels)).any())
-    if lowest > highest:
-        raise ImageInputError(
-            "X holds no image whose pixels are all finite; NaN or infinity in each."
+    return None if lowest > highest else (lowest, highest)
+
+
+def _whole_numbers(rows) -> bool:
+    """Tell whether all pixels are whole numbers."""
+    return all((block == np.trunc(block)).all() for block in rows.blocks())
+
+
+def _warn_of_unused_bits(rows) -> None:
+    """Say so when 16-bit images look like those of a 10, 12 or 14-bit camera."""
+    if rows.dtype != np.uint16:
+        return
+    extent = _extent(rows)
+    if extent is not None and extent[1] < 2**14:
+        high = 2 ** max(8, math.ceil(math.log2(extent[1] + 1))) - 1
+        warnings.warn(
+            f"The pixels of X are uint16 and go up to {extent[1]:g} of 65535, so the "
+            f"images are taken as dark. Pass value_range=(0, {high}) if that is white.",
+            DataConversionWarning,
+            stacklevel=3,
         )
-    return lowest, highest, fractional
 
 
 def _checked(value_range, rows) -> tuple[float, float]:
@@ -202,4 +214,12 @@ def _checked(value_range, rows) -> tuple[float, float]:
             f"value_range={value_range!r} has to be (black, white): two finite numbers "
             "in rising order."
         )
+    if rows.dtype in (np.bool_, np.uint8):
+        full = FULL_RANGE[rows.dtype.name]
+        if (low, high) != (0, full):
+            raise ValueRangeError(
+                f"value_range={value_range!r} cannot apply to {rows.dtype} images, "
+                f"which always go from 0 to {full:g}. Convert them to float if they "
+                "mean something else."
+            )
     return float(low), float(high)
