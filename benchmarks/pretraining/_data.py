@@ -7,6 +7,7 @@ import io
 import json
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def _shard_items(folder: Path) -> tuple[list[bytes], np.ndarray, list[str]]:
             jpeg, offset = arrays["jpeg"].tobytes(), arrays["offset"]
             labels.append(arrays["y"].astype(np.int64))
             names = [str(name) for name in arrays["wnid"]]
-        items += [jpeg[a:b] for a, b in zip(offset[:-1], offset[1:], strict=True)]
+        items += [jpeg[a:b] for a, b in pairwise(offset)]
     return items, np.concatenate(labels), names
 
 

@@ -42,6 +42,7 @@ def export_weights(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={**metadata, "date": date})
+    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path.name}: {path.stat().st_size} bytes, sha256 {digest}")
     return digest

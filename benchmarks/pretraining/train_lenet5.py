@@ -17,9 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from _data import load_mnist
 from _export import export_weights
+from torch.nn.functional import (
+    affine_grid,
+    cross_entropy,
+    grid_sample,
+    interpolate,
+)
 
 from sktl.backbones._lenet5 import LeNet5
 
@@ -30,7 +35,7 @@ SIZE, MEAN, STD = 32, 0.1307, 0.3081
 def resize(images: np.ndarray) -> torch.Tensor:
     """Return grey uint8 images as normalised 32 px tensors (no augmentation)."""
     x = torch.from_numpy(np.ascontiguousarray(images))[:, None].float() / 255
-    x = F.interpolate(x, size=(SIZE, SIZE), mode="bilinear", antialias=True)
+    x = interpolate(x, size=(SIZE, SIZE), mode="bilinear", antialias=True)
     return (x - MEAN) / STD
 
 
@@ -49,22 +54,18 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     scale_y = 1 / uniform(0.85, 1.5)
     cos, sin = angle.cos(), angle.sin()
     shift = 0.12
-    theta = torch.stack(
-        [
-            torch.stack([cos * scale_x, (shear - sin) * scale_y, uniform(-shift, shift)], 1),
-            torch.stack([sin * scale_x, cos * scale_y, uniform(-shift, shift)], 1),
-        ],
-        1,
-    )
-    grid = F.affine_grid(theta, (n, 1, SIZE, SIZE), align_corners=False)
-    x = F.grid_sample(images, grid, align_corners=False)
+    row_x = [cos * scale_x, (shear - sin) * scale_y, uniform(-shift, shift)]
+    row_y = [sin * scale_x, cos * scale_y, uniform(-shift, shift)]
+    theta = torch.stack([torch.stack(row_x, 1), torch.stack(row_y, 1)], 1)
+    grid = affine_grid(theta, (n, 1, SIZE, SIZE), align_corners=False)
+    x = grid_sample(images, grid, align_corners=False)
     # A third of the digits pass through a coarse grid, so that the features also
     # serve 8x8 or 16x16 scans that were enlarged to 32 px.
     coarse = torch.rand(n, generator=generator) < 1 / 3
     if coarse.any():
         side = int(torch.randint(8, 17, (), generator=generator))
-        low = F.interpolate(x[coarse], size=(side, side), mode="area")
-        low = F.interpolate(low, size=(SIZE, SIZE), mode="bilinear")
+        low = interpolate(x[coarse], size=(side, side), mode="area")
+        low = interpolate(low, size=(SIZE, SIZE), mode="bilinear")
         x[coarse] = low
     contrast = uniform(0.7, 1.3)[:, None, None, None]
     return ((x * contrast).clamp_(0, 1) - MEAN) / STD
@@ -108,7 +109,7 @@ def main() -> None:
     order = torch.randperm(len(data["x_train"]), generator=generator)
     watch, rows = order[:5000], order[5000:]
     raw = torch.from_numpy(data["x_train"])[:, None].float() / 255
-    raw = F.interpolate(raw, size=(SIZE, SIZE), mode="bilinear", antialias=True)
+    raw = interpolate(raw, size=(SIZE, SIZE), mode="bilinear", antialias=True)
     labels = torch.from_numpy(data["y_train"])
     x_watch, y_watch = resize(data["x_train"][watch.numpy()]), labels[watch]
 
@@ -133,9 +134,7 @@ def main() -> None:
             order = rows[torch.randperm(len(rows), generator=generator)]
             total = 0.0
             for batch in order[: n_batches * args.batch_size].view(n_batches, -1):
-                loss = F.cross_entropy(
-                    net(augment(raw[batch], generator)), labels[batch]
-                )
+                loss = cross_entropy(net(augment(raw[batch], generator)), labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -144,7 +143,12 @@ def main() -> None:
                 total += loss.item()
             held_out = accuracy(average.module, x_watch, y_watch)
             seconds = time.perf_counter() - start
-            row = [epoch, f"{seconds:.0f}", f"{total / n_batches:.4f}", f"{held_out:.4f}"]
+            row = [
+                epoch,
+                f"{seconds:.0f}",
+                f"{total / n_batches:.4f}",
+                f"{held_out:.4f}",
+            ]
             log.writerow(row)
             file.flush()
             print(*row, flush=True)
