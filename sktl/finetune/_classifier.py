@@ -1,0 +1,447 @@
+"""``FineTunedClassifier``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_y, check_is_fitted
+from skorch import NeuralNetClassifier
+from skorch.callbacks import PassthroughScoring
+from skorch.utils import is_dataset
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from sktl.finetune._base import FineTuned
+from sktl.finetune._head import fill_head, probe_classes
+
+
+class FineTunedClassifier(FineTuned, NeuralNetClassifier):
+    """DOC"""
+
+    _parameter_constraints: dict = {
+        **FineTuned._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "classes": ["array-like", None],
+        "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
+    }
+
+    def __init__(
+        self,
+        backbone="pocket",
+        *,
+        weights="default",
+        unfreeze=1,
+        head="linear",
+        head_init="probe",
+        max_epochs=20,
+        lr=1e-3,
+        lr_decay=0.3,
+        schedule="cosine",
+        warmup=0.1,
+        gradual=False,
+        augment="light",
+        n_views=None,
+        mixup=0.0,
+        cutmix=0.0,
+        label_smoothing=0.0,
+        class_weight=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        batch_size=32,
+        image_size=None,
+        image_shape=None,
+        value_range=None,
+        precision="float32",
+        device="auto",
+        cache="session",
+        max_bytes=2 * 1024**3,
+        random_state=None,
+        classes=None,
+        optimizer=torch.optim.AdamW,
+        criterion=None,
+        iterator_train=DataLoader,
+        iterator_valid=DataLoader,
+        train_split=None,
+        callbacks=None,
+        predict_nonlinearity="auto",
+        warm_start=False,
+        use_caching="auto",
+        torch_load_kwargs=None,
+        verbose=0,
+        **kwargs,
+    ):
+        super().__init__(
+            backbone,
+            weights=weights,
+            unfreeze=unfreeze,
+            head=head,
+            head_init=head_init,
+            max_epochs=max_epochs,
+            lr=lr,
+            lr_decay=lr_decay,
+            schedule=schedule,
+            warmup=warmup,
+            gradual=gradual,
+            augment=augment,
+            n_views=n_views,
+            mixup=mixup,
+            cutmix=cutmix,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            batch_size=batch_size,
+            image_size=image_size,
+            image_shape=image_shape,
+            value_range=value_range,
+            precision=precision,
+            device=device,
+            cache=cache,
+            max_bytes=max_bytes,
+            random_state=random_state,
+            optimizer=optimizer,
+            criterion=criterion,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            train_split=train_split,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            use_caching=use_caching,
+            torch_load_kwargs=torch_load_kwargs,
+            verbose=verbose,
+            **kwargs,
+        )
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.classes = classes
+        self.predict_nonlinearity = predict_nonlinearity
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Train the head and the unfrozen stages on images.
+
+        Parameters
+        ----------
+        X : array-like of images
+            Arrays, paths, encoded bytes, PIL images or flattened rows.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels of any kind, or an indicator matrix when an image may have several.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images. Weight 2 is the same as the image occurring twice.
+
+        groups : array-like of shape (n_samples,), default=None
+            Images of one group stay on one side of the inner split.
+
+        Returns
+        -------
+        self : FineTunedClassifier
+            The fitted classifier.
+        """
+        fresh = not (self.warm_start and self.initialized_)
+        return self._train(X, y, sample_weight, groups, fresh=fresh)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None, groups=None):
+        """Train for ``max_epochs`` more, from where the network is.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            As in ``fit``.
+
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed at the first call unless ``y`` has
+            them all.
+
+        Returns
+        -------
+        self : FineTunedClassifier
+            The fitted classifier.
+        """
+        fresh = not self.initialized_
+        if fresh and classes is not None:
+            self._announced = np.unique(classes)
+        try:
+            return self._train(X, y, sample_weight, groups, fresh=fresh)
+        finally:
+            vars(self).pop("_announced", None)
+
+    def predict(self, X):
+        """Return the most likely label of each image.
+
+        Parameters
+        ----------
+        X : array-like of images
+            As in ``fit``; another form of images is welcome.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or indicators of those above one half.
+        """
+        logits = self._outputs(X)
+        if self.multilabel_:
+            return (logits > 0).astype(self._label_dtype)
+        codes = logits.argmax(1)
+        # skorch scores data sets of its own making, whose targets are numbers.
+        return codes if is_dataset(X) else self.classes_[codes]
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of images
+            As in ``fit``.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes), dtype float32
+            In the order of ``classes_``; with several labels per image, the probability
+            of each label by itself.
+        """
+        logits = torch.from_numpy(self._outputs(X))
+        return self._get_predict_nonlinearity()(logits).numpy()
+
+    def decision_function(self, X):
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : array-like of images
+            As in ``fit``.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
+            For two classes the logit of the second against the first.
+        """
+        logits = self._outputs(X)
+        if logits.shape[1] == 2 and not self.multilabel_:
+            return logits[:, 1] - logits[:, 0]
+        return logits
+
+    @property
+    def classes_(self):
+        """The labels, sorted."""
+        if "classes_inferred_" in vars(self):
+            return self.classes_inferred_
+        if self.classes is not None:
+            return np.unique(self.classes)
+        raise AttributeError(f"{type(self).__name__} is not fitted and has no classes_")
+
+    def _get_predict_nonlinearity(self):
+        if self.predict_nonlinearity != "auto":
+            return super()._get_predict_nonlinearity()
+        check_is_fitted(self)
+        return _open_sigmoid if self.multilabel_ else _softmax
+
+    # ----- targets
+
+    def _read_target(self, y, *, reset):
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        y = y.toarray() if hasattr(y, "toarray") else y
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        several = kind == "multilabel-indicator"
+        y = _check_y(y, multi_output=several, estimator=self)
+        check_classification_targets(y)
+        y = np.asarray(y)
+        if reset:
+            self.multilabel_ = several
+            self._label_dtype = y.dtype
+            self.classes_inferred_ = self._find_classes(y)
+        elif several != self.multilabel_:
+            raise ValueError(
+                "y is an indicator matrix in one call and a vector of labels in "
+                "another; training can only go on with targets of the same kind."
+            )
+        if several:
+            if y.shape[1] != len(self.classes_):
+                raise ValueError(
+                    f"y has {y.shape[1]} columns, but there are {len(self.classes_)} "
+                    "labels."
+                )
+            return y.astype(np.float32)
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        unknown = np.unique(y[self.classes_[codes] != y])
+        if len(unknown):
+            raise ValueError(
+                f"y has labels that are not among the classes: {list(unknown[:10])}. "
+                "Name all classes in the parameter classes, or in the first call of "
+                "partial_fit."
+            )
+        return codes
+
+    def _find_classes(self, y: np.ndarray) -> np.ndarray:
+        """Return the labels that were announced, or those that are there."""
+        if y.ndim == 2:
+            return np.arange(y.shape[1])
+        if hasattr(self, "_announced"):
+            return self._announced
+        return np.unique(y if self.classes is None else self.classes)
+
+    def _learn_target(self, rows, *, reset):
+        if self.multilabel_:
+            if self.class_weight is not None:
+                raise ValueError(
+                    "class_weight applies to one label per image, and y is an "
+                    "indicator matrix. Pass sample_weight instead."
+                )
+            return
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes, but y has "
+                f"only one class: {self.classes_[0]!r}."
+            )
+        if len(np.unique(rows.y)) < 2 and reset and not hasattr(self, "_announced"):
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes, but only "
+                f"one class has a weight above zero: {self.classes_[rows.y[0]]!r}."
+            )
+
+    def _weigh(self, rows):
+        if self.class_weight is not None:
+            n_classes = len(self.classes_)
+            total = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
+            if isinstance(self.class_weight, Mapping):
+                factor = [self.class_weight.get(label, 1.0) for label in self.classes_]
+                factor = np.array(factor, dtype=np.float64)
+            else:
+                present = total > 0
+                factor = np.zeros(n_classes)
+                factor[present] = total.sum() / (present.sum() * total[present])
+            rows.weight = rows.weight * factor[rows.y]
+        super()._weigh(rows)
+
+    def _stratifies(self, y):
+        return not self.multilabel_
+
+    def _n_outputs(self):
+        if "classes_inferred_" not in vars(self):
+            if self.classes is None:
+                raise ValueError(
+                    "initialize() before fit has to know how many classes there are: "
+                    "pass them in the parameter classes."
+                )
+            self.multilabel_ = False
+        return len(self.classes_)
+
+    # ----- head and loss
+
+    def _fill_head(self, embeddings, train):
+        solution = probe_classes(
+            embeddings, train.y, train.weight, len(self.classes_)
+        )
+        fill_head(self.module_.head, *solution)
+
+    def _criterion(self):
+        if self.criterion is not None:
+            return self.criterion
+        return nn.BCEWithLogitsLoss if self.multilabel_ else nn.CrossEntropyLoss
+
+    def _adapt_criterion(self, kwargs, accepted):
+        if self.label_smoothing and "label_smoothing" in accepted:
+            kwargs.setdefault("label_smoothing", self.label_smoothing)
+        elif self.label_smoothing and not self.multilabel_:
+            raise ValueError(
+                f"label_smoothing={self.label_smoothing} has no effect with "
+                f"criterion={self.criterion!r}, which has no such parameter."
+            )
+
+    def _row_losses(self, y_pred, y_true, training):
+        criterion = self.criterion_
+        if isinstance(criterion, nn.CrossEntropyLoss) and not training:
+            # What is watched is the plain loss: smoothing is a means of training.
+            return F.cross_entropy(
+                y_pred, y_true, weight=criterion.weight, reduction="none"
+            )
+        if isinstance(criterion, nn.NLLLoss):
+            y_pred = y_pred.log_softmax(-1)
+        if self.multilabel_ and training and self.label_smoothing:
+            smooth = self.label_smoothing
+            y_true = y_true * (1 - smooth) + smooth / 2
+        return criterion(y_pred, y_true)
+
+    @property
+    def _score_callbacks(self):
+        return [("valid_acc", PassthroughScoring("valid_acc", lower_is_better=False))]
+
+    def validation_step(self, batch, **fit_params):
+        """Return loss, outputs and accuracy of a batch (skorch's hook).
+
+        Parameters
+        ----------
+        batch : tuple
+            Activations and targets.
+
+        **fit_params : dict
+            Not used.
+
+        Returns
+        -------
+        step : dict
+            ``loss``, ``y_pred`` and ``acc``.
+        """
+        step = super().validation_step(batch, **fit_params)
+        X, y = batch
+        y = y.to(step["y_pred"].device)
+        if self.multilabel_:
+            hits = ((step["y_pred"] > 0) == (y > 0.5)).float().mean(1)
+        else:
+            hits = (step["y_pred"].argmax(1) == y).float()
+        if isinstance(X, Mapping) and "sample_weight" in X:
+            hits = hits * X["sample_weight"].to(hits.device)
+        step["acc"] = hits.mean().item()
+        return step
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Note the accuracy of a validation batch in the history."""
+        if not training and "acc" in kwargs:
+            self.history.record_batch("valid_acc", kwargs["acc"])
+
+    def _measures(self, step):
+        return {**super()._measures(step), "valid_acc": step["acc"]}
+
+    def validation_score(self, measures):
+        """Return what early stopping compares: accuracy, then loss.
+
+        Parameters
+        ----------
+        measures : dict
+            The measures of an epoch, as the history has them.
+
+        Returns
+        -------
+        score : tuple of float
+            Compared from left to right; larger is better.
+        """
+        return measures["valid_acc"], -measures["valid_loss"]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _softmax(logits: torch.Tensor) -> torch.Tensor:
+    return logits.double().softmax(-1).float()
+
+
+def _open_sigmoid(logits: torch.Tensor) -> torch.Tensor:
+    """Return probabilities that float32 does not round to 0 or 1."""
+    tiny = torch.finfo(torch.float32).eps
+    return logits.sigmoid().clamp(tiny, 1 - tiny)

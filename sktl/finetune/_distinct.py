@@ -1,0 +1,75 @@
+"""Training rows as a weighted set: equal images with equal targets count once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sktl.exceptions import UnreadableImageError
+from sktl.images import ImageRows
+
+
+@dataclass
+class TrainingRows:
+    """Distinct images with their targets, weights and groups.
+
+    A row that occurs k times and a row of weight k are the same thing here, rows of
+    weight 0 are gone, and the order is that of the fingerprints. So training gives the
+    same network for a bootstrap sample as for the weights that stand for it, whatever
+    the order of X, and no image is on both sides of the inner split.
+    """
+
+    images: ImageRows
+    y: np.ndarray
+    weight: np.ndarray
+    groups: np.ndarray | None
+
+    def take(self, positions: np.ndarray) -> TrainingRows:
+        """Return some of the rows."""
+        return TrainingRows(
+            self.images.take(positions),
+            self.y[positions],
+            self.weight[positions],
+            None if self.groups is None else self.groups[positions],
+        )
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def distinct_rows(
+    images: ImageRows,
+    y: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> TrainingRows:
+    """Return each distinct (image, target, group) once, with the sum of its weights."""
+    kept = np.flatnonzero(weight > 0)
+    prints = [_identity(images, i) for i in kept]
+    labels = np.ascontiguousarray(y[kept].reshape(len(kept), -1))
+    columns = [labels.view(f"V{labels.itemsize * labels.shape[1]}").ravel()]
+    if groups is not None:
+        codes = np.unique(groups[kept], return_inverse=True)[1]
+        columns.append(codes.astype(np.int64).view("V8"))
+    keys = np.array(
+        [b"".join(map(bytes, key)) for key in zip(prints, *columns, strict=True)],
+        dtype=object,
+    )
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    rows = kept[first]
+    return TrainingRows(
+        images.take(rows),
+        y[rows],
+        np.bincount(inverse, weights=weight[kept], minlength=len(rows)),
+        None if groups is None else groups[rows],
+    )
+
+
+def _identity(images: ImageRows, i: int) -> bytes:
+    """Return the fingerprint of a row; an unreadable one is like no other."""
+    try:
+        return images.fingerprint(i)
+    except UnreadableImageError:
+        # The engine reads all rows and names every unreadable one.
+        return b"unreadable" + int(i).to_bytes(8, "big")

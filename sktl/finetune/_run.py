@@ -1,0 +1,108 @@
+"""``TrainingRun``: what one call of ``fit`` needs while it trains, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from sktl.finetune._mixing import Mixing
+from sktl.finetune._rates import rate_factor, remember_rates, scale_rates
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One independent seed for each thing that is drawn."""
+
+    torch: int
+    split: int
+    order: int
+    variations: int
+    mixing: int
+
+    @classmethod
+    def of(cls, random_state) -> Seeds:
+        """Return seeds; without a random state, new ones on every call."""
+        if random_state is None:
+            random_state = np.random.RandomState()  # noqa: NPY002
+        elif not isinstance(random_state, np.random.RandomState):  # noqa: NPY002
+            random_state = np.random.RandomState(random_state)  # noqa: NPY002
+        return cls(*map(int, random_state.randint(2**31 - 1, size=5)))
+
+
+class TrainingRun:
+    """The progress of one call of ``fit`` through its steps.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps that all epochs take together.
+    schedule, warmup
+        As on the estimator.
+    seed : int
+        Draws the order of the rows.
+    mixing : Mixing or None
+        Mixes batches.
+    """
+
+    def __init__(
+        self,
+        n_steps: int,
+        schedule: str,
+        warmup: float,
+        seed: int,
+        mixing: Mixing | None,
+    ):
+        self.n_steps = max(1, n_steps)
+        self.step = 0
+        self.seed = seed
+        self.mixing = mixing
+        self._schedule = schedule
+        self._warmup = warmup
+        # Hands off: skorch's LRScheduler or the user may set the rates themselves.
+        self._constant = schedule == "constant" and not warmup
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """Note the full rates before the first step."""
+        if not self._constant:
+            remember_rates(optimizer)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Set the rates for the step to come."""
+        if not self._constant:
+            progress = min(self.step / self.n_steps, 1.0)
+            factor = rate_factor(self._schedule, self._warmup, progress)
+            scale_rates(optimizer, factor)
+        self.step += 1
+
+    def end(self, optimizer: Optimizer) -> None:
+        """Put the full rates back, for training that goes on later."""
+        if not self._constant:
+            scale_rates(optimizer, 1.0)
+
+
+def opening_epochs(n_stages: int, max_epochs: int) -> list[int]:
+    """Return the epoch (from 0) at which each depth, from 1 on, begins to learn.
+
+    One stage per epoch from the top; faster when that would take more than half of
+    all epochs.
+    """
+    half = max_epochs / 2
+    pace = min(1.0, half / n_stages) if n_stages else 1.0
+    return [int(depth * pace) for depth in range(1, n_stages + 1)]
+
+
+@contextmanager
+def own_random_state(seed: int, device: str) -> Iterator[None]:
+    """Run with torch seeded, and leave the random state of the process untouched."""
+    on_gpu = device.startswith("cuda")
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
