@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 from sktl.finetune._augment import TransformVariation, Variation, as_floats
 from sktl.images import ImageRows, Recipe
 
-
 # Rows to compute first when predicting; as many more at once as fit into the bytes.
 FIRST_BLOCK, BLOCK_BYTES = 128, 256 * 1024**2
 
@@ -83,9 +82,7 @@ class KeptActivations(Activations):
         """Return the activations of some rows, of a view drawn for each."""
         rows = torch.as_tensor(positions)
         if self.n_views > 1:
-            view = torch.randint(
-                self.n_views, rows.shape, generator=self._generator
-            )
+            view = torch.randint(self.n_views, rows.shape, generator=self._generator)
             rows = rows + self.n * view
         return self.x[rows.to(self.x.device)]
 
@@ -192,7 +189,9 @@ class LiveActivations(Activations):
         missing = [i for i in positions if i not in self._pixels]
         if missing:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                fresh = dict(zip(missing, pool.map(self._prepare, missing), strict=True))
+                fresh = dict(
+                    zip(missing, pool.map(self._prepare, missing), strict=True)
+                )
             if self._keeps:
                 self._pixels.update(fresh)
         else:

@@ -11,7 +11,7 @@ from numbers import Real
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 # What the words stand for; docs/studies/finetune-defaults.md has the measurements.
 PRESETS = {
@@ -70,12 +70,12 @@ class Variation:
         """Return a varied batch (n, c, h, w) of floats on a scale from 0 to 1."""
         moves = self.flip or self.vertical_flip or self.rotate or self.crop < 1
         if moves:
-            grid = F.affine_grid(
+            grid = functional.affine_grid(
                 self._moves(batch, generator).to(batch.device),
                 list(batch.shape),
                 align_corners=False,
             )
-            batch = F.grid_sample(
+            batch = functional.grid_sample(
                 batch, grid, padding_mode="reflection", align_corners=False
             )
         if self.color:
@@ -95,9 +95,14 @@ class Variation:
         stretch = uniform(-1.0, 1.0).mul(math.log(4 / 3) / 2).exp()
         stretch = stretch if self.crop < 1 else torch.ones(n)
         scale_x, scale_y = (side * stretch).clamp(max=1), (side / stretch).clamp(max=1)
-        shift_x, shift_y = uniform(-1, 1) * (1 - scale_x), uniform(-1, 1) * (1 - scale_y)
+        shift_x, shift_y = (
+            uniform(-1, 1) * (1 - scale_x),
+            uniform(-1, 1) * (1 - scale_y),
+        )
         mirror = 1 - 2 * (torch.rand(n, generator=generator) < self.flip).float()
-        upside = 1 - 2 * (torch.rand(n, generator=generator) < self.vertical_flip).float()
+        upside = (
+            1 - 2 * (torch.rand(n, generator=generator) < self.vertical_flip).float()
+        )
         angle = uniform(-1, 1) * math.radians(self.rotate)
         cos, sin = angle.cos(), angle.sin()
         # Rotation happens in pixels, the grid is in units of half the sides.

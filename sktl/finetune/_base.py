@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-
 import numpy as np
 import torch
 from sklearn.utils.validation import (
@@ -13,33 +10,29 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
-from skorch.helper import SliceDataset
 from skorch.dataset import unpack_data
+from skorch.helper import SliceDataset
 from skorch.utils import data_from_dataset, is_dataset
 from torch.utils.data import Dataset, Subset
 
-from sktl.engine import activations
-from sktl.exceptions import CacheWarning
 from sktl.finetune._activations import (
     Activations,
     BlockActivations,
     KeptActivations,
     LiveActivations,
-    frozen_stages,
 )
 from sktl.finetune._augment import variation_of
 from sktl.finetune._best_epoch import StopTraining
 from sktl.finetune._distinct import TrainingRows, distinct_rows
+from sktl.finetune._feed import FedNet
 from sktl.finetune._find_rate import range_test
 from sktl.finetune._inner_split import inner_split
 from sktl.finetune._mixing import Mixing
-from sktl.finetune._net import Net
 from sktl.finetune._run import Seeds, TrainingRun, own_random_state
-from sktl.finetune._views import ViewRows
 from sktl.images import ImageRows, check_value_range, is_flat, learn_value_range
 
 
-class FineTuned(Net):
+class FineTuned(FedNet):
     """Fit and predict on images, whatever form they come in."""
 
     def _train(self, X, y, sample_weight=None, groups=None, *, fresh: bool):
@@ -136,7 +129,11 @@ class FineTuned(Net):
 
     def _check_settings(self) -> None:
         """Raise on parameters that contradict one another."""
-        if self.early_stopping and not self.train_split and not self.validation_fraction:
+        if (
+            self.early_stopping
+            and not self.train_split
+            and not self.validation_fraction
+        ):
             raise ValueError(
                 "early_stopping=True watches a validation part, and "
                 "validation_fraction=0 with train_split=None leaves none. Set "
@@ -223,99 +220,6 @@ class FineTuned(Net):
 
     def _stratifies(self, y: np.ndarray) -> bool:
         return False
-
-    # ----- what the trained part is fed with
-
-    def _data_sets(self, train: TrainingRows, valid: TrainingRows | None, seeds: Seeds):
-        """Return the data sets of activations to train on and to watch."""
-        variation = None if self._is_strip(train.images) else variation_of(self.augment)
-        rows = [train] if valid is None else [train, valid]
-        part = self.frozen_part_
-        n_views = (self.n_views or 1) if variation is not None else 1
-        live = part is None or (variation is not None and self.n_views is None)
-        if not live:
-            row = self._activations(train.images.take([0]))
-            needed = row.nbytes * (
-                n_views * len(train) + (0 if valid is None else len(valid))
-            )
-            if needed > self.max_bytes:
-                live = True
-                warnings.warn(
-                    f"The activations at the cut, after {part.layers[0]!r}, take "
-                    f"{needed / 1e6:,.0f} MB, more than max_bytes allows "
-                    f"({self.max_bytes / 1e6:,.0f} MB). The frozen stages run again in "
-                    "every epoch; raise max_bytes, or unfreeze fewer stages.",
-                    CacheWarning,
-                    stacklevel=4,
-                )
-        if live:
-            frozen = self._frozen_on_device()
-            sets = [self._live(rows[0], frozen, variation, seeds.variations)]
-            sets += [self._live(part, frozen) for part in rows[1:]]
-        else:
-            views = [
-                ViewRows(train.images, variation, seeds.variations, number)
-                for number in range(1, n_views)
-            ]
-            sets = [self._kept([train.images, *views], train, seeds.variations)]
-            sets += [self._kept([part.images], part) for part in rows[1:]]
-        return sets[0], sets[1] if len(sets) > 1 else None
-
-    def _activations(self, images, part=None) -> np.ndarray:
-        """Return the values of a frozen part, from the store where it has them."""
-        return activations(
-            images,
-            part or self.frozen_part_,
-            device=self.device,
-            cache=self.cache,
-            verbose=self.verbose,
-            label=self.backbone_.name,
-        )
-
-    def _kept(self, views: list, rows: TrainingRows, seed: int = 0) -> KeptActivations:
-        """Return a data set of activations in memory, on the GPU if there is one."""
-        x = torch.from_numpy(np.concatenate([self._activations(v) for v in views]))
-        y, weight = self._tensors(rows)
-        device = self.device
-        return KeptActivations(x.to(device), y, weight, len(views), seed)
-
-    def _live(self, rows: TrainingRows, frozen, variation=None, seed: int = 0):
-        """Return a data set whose activations are computed on every visit."""
-        y, weight = self._tensors(rows)
-        return LiveActivations(
-            rows.images,
-            self.recipe_,
-            self.value_range_,
-            self.device,
-            y=y,
-            weight=weight,
-            variation=variation,
-            frozen=frozen,
-            autocast=self._autocast,
-            max_bytes=self.max_bytes,
-            seed=seed,
-        )
-
-    def _frozen_on_device(self):
-        """Return the function of the frozen stages, for batches on the device."""
-        if self.cut_.after is None:
-            return None
-        network, device = self.backbone_.load(), self.device
-        if device != "cpu":
-            network = copy.deepcopy(network).to(device)
-        return frozen_stages(network, self.cut_.after)
-
-    def _tensors(self, rows: TrainingRows):
-        """Return targets and weights as tensors; no weights where all are equal."""
-        weight = None
-        if np.ptp(rows.weight) > 0:
-            weight = torch.as_tensor(rows.weight, dtype=torch.float32)
-        return torch.as_tensor(rows.y), weight
-
-    def _is_strip(self, images: ImageRows) -> bool:
-        """Tell whether rows of a table were read as images one pixel high."""
-        # A row of measurements is no picture: flipping it would swap its columns.
-        return images.flat and len(images) > 0 and images[0].shape[0] == 1
 
     # ----- before the first step
 
@@ -432,7 +336,9 @@ class FineTuned(Net):
         history = list(self.history)
         names = [
             name
-            for name in (history[0] if history else self.__dict__.get("epoch_zero_", {}))
+            for name in (
+                history[0] if history else self.__dict__.get("epoch_zero_", {})
+            )
             if name not in ("batches", "epoch")
             and not name.endswith(("_batch_count", "_best"))
         ]

@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.base import _fit_context
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_y, check_is_fitted
@@ -15,7 +16,7 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import PassthroughScoring
 from skorch.utils import is_dataset
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from sktl.finetune._base import FineTuned
@@ -255,6 +256,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
                 "the target y is None."
             )
         y = y.toarray() if hasattr(y, "toarray") else y
+        if np.asarray(y).dtype.kind == "f":
+            assert_all_finite(y, input_name="y")
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         several = kind == "multilabel-indicator"
         y = _check_y(y, multi_output=several, estimator=self)
@@ -343,9 +346,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     # ----- head and loss
 
     def _fill_head(self, embeddings, train):
-        solution = probe_classes(
-            embeddings, train.y, train.weight, len(self.classes_)
-        )
+        solution = probe_classes(embeddings, train.y, train.weight, len(self.classes_))
         fill_head(self.module_.head, *solution)
 
     def _criterion(self):
@@ -366,7 +367,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         criterion = self.criterion_
         if isinstance(criterion, nn.CrossEntropyLoss) and not training:
             # What is watched is the plain loss: smoothing is a means of training.
-            return F.cross_entropy(
+            return functional.cross_entropy(
                 y_pred, y_true, weight=criterion.weight, reduction="none"
             )
         if isinstance(criterion, nn.NLLLoss):

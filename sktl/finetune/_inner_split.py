@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import (
-    GroupShuffleSplit,
-    ShuffleSplit,
-    StratifiedGroupKFold,
-    StratifiedShuffleSplit,
-)
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
 
 def inner_split(
@@ -42,23 +37,35 @@ def inner_split(
                 "validation data through train_split."
             )
         return _split_groups(y, groups, fraction, stratify, seed)
-    n_valid = max(1, round(fraction * len(y)))
-    if len(y) - n_valid < 1:
-        raise ValueError(_too_few(f"{len(y)} distinct rows", fraction))
-    if not stratify:
-        split = ShuffleSplit(1, test_size=n_valid, random_state=seed)
-        return next(split.split(y))
-    classes, counts = np.unique(y, return_counts=True)
-    if counts.min() < 2 or n_valid < len(classes) or len(y) - n_valid < len(classes):
+    rng = np.random.default_rng(seed)
+    strata = y if stratify else np.zeros(len(y), dtype=int)
+    valid = np.sort(_draw(strata, fraction, rng))
+    if not len(valid):
         raise ValueError(
-            _too_few(
-                f"{len(y)} distinct rows in {len(classes)} classes, the smallest with "
-                f"{counts.min()}",
-                fraction,
-            )
+            f"early_stopping=True holds out validation_fraction={fraction} of the "
+            f"distinct rows, and n_samples={len(y)} in {len(np.unique(strata))} "
+            "classes leave none to spare: every class needs one to train on. Pass "
+            "early_stopping=False, or validation data through train_split."
         )
-    split = StratifiedShuffleSplit(1, test_size=n_valid, random_state=seed)
-    return next(split.split(y, y))
+    return np.setdiff1d(np.arange(len(y)), valid), valid
+
+
+def _draw(strata: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a share of each stratum, in proportion, and leave one row of each."""
+    _, strata, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    wanted = max(1, round(fraction * len(strata)))
+    shares = np.minimum(fraction * counts, counts - 1)
+    sizes = np.floor(shares).astype(int)
+    # What rounding down leaves goes to the largest remainders, chance breaking ties.
+    rest = shares - sizes + 1e-6 * rng.random(len(counts))
+    open_ = np.flatnonzero(counts - 1 > sizes)
+    more = open_[np.argsort(-rest[open_])][: max(0, wanted - sizes.sum())]
+    sizes[more] += 1
+    drawn = [
+        rng.permutation(np.flatnonzero(strata == stratum))[:size]
+        for stratum, size in enumerate(sizes)
+    ]
+    return np.concatenate(drawn)
 
 
 def _split_groups(
@@ -77,12 +84,4 @@ def _split_groups(
     raise ValueError(
         "early_stopping=True: no group can be held out without taking a whole class "
         "with it. Pass early_stopping=False, or validation data through train_split."
-    )
-
-
-def _too_few(what: str, fraction: float) -> str:
-    return (
-        f"early_stopping=True holds out validation_fraction={fraction} of the rows, and "
-        f"{what} are too few for that. Raise validation_fraction, pass "
-        "early_stopping=False, or give validation data through train_split."
     )

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 
 import torch
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
-from skorch.exceptions import DeviceWarning
 from skorch.dataset import unpack_data
+from skorch.exceptions import DeviceWarning
 from skorch.utils import to_device
 from torch import nn
 from torch.utils.data import DataLoader
@@ -25,7 +25,7 @@ from sktl.finetune._head import make_head
 from sktl.finetune._parameters import NetParameters
 from sktl.finetune._rates import group_by_depth
 from sktl.finetune._run import opening_epochs
-from sktl.finetune._trained_part import TrainedPart
+from sktl.finetune._trained_part import TrainedPart, rest_batch_norms
 
 
 class Net(NetParameters):
@@ -86,7 +86,14 @@ class Net(NetParameters):
                 name: copy.deepcopy(network.stages[name]) for name in self.cut_.behind
             }
         head = make_head(self.head, self.backbone_.info.n_features, self._n_outputs())
-        self.module_ = TrainedPart(stages, self.cut_.trained, self._finish_head(head))
+        self.module_ = TrainedPart(
+            stages,
+            self.cut_.trained,
+            self._finish_head(head),
+            # Batch statistics would change from the first step what the probe was
+            # solved on; random weights have no statistics worth keeping.
+            keep_statistics=self.weights is not None,
+        )
         return self
 
     def _finish_head(self, head: nn.Module) -> nn.Module:
@@ -284,7 +291,7 @@ class Net(NetParameters):
         Xi, yi = unpack_data(batch)
         if len(yi) == 1:
             # One row has no batch statistics to learn from.
-            _rest_batch_norms(self.module_)
+            rest_batch_norms(self.module_)
         if self._run is None or self._run.mixing is None or len(yi) == 1:
             y_pred = self.infer(Xi)
             loss = self.get_loss(y_pred, yi, X=Xi, training=True)
@@ -338,11 +345,3 @@ class Net(NetParameters):
         for name in ("module_", "criterion_"):
             if isinstance(vars(self).get(name), nn.Module):
                 vars(self)[name].to(device)
-
-
-
-def _rest_batch_norms(module: nn.Module) -> None:
-    """Put all BatchNorm layers into evaluation mode."""
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.eval()

@@ -1,4 +1,4 @@
-"""``NetParameters``: the parameters of both estimators, between scikit-learn and skorch."""
+"""``NetParameters``: parameters that suit both scikit-learn and skorch."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class NetParameters(NeuralNet):
 
     @property
     def device(self) -> str:
-        """The device, never "auto": skorch reads this all over; get_params has the raw one."""
+        """The device, never "auto", for skorch; get_params has what was passed."""
         device = vars(self)["device"]
         return resolve_device(device) if device == "auto" else device
 

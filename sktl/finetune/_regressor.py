@@ -154,11 +154,14 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
         Returns
         -------
-        targets : ndarray of shape (n_samples,) or (n_samples, n_targets), dtype float64
-            In the units of ``y``.
+        targets : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            In the units of ``y``: float32, the precision of the network; several
+            targets come as float64, which scikit-learn's checks demand.
         """
-        outputs = self._outputs(X).astype(np.float64)
-        return outputs[:, 0] if getattr(self, "_one_target", True) else outputs
+        outputs = self._outputs(X)
+        if getattr(self, "_one_target", True):
+            return outputs[:, 0].astype(np.float32)
+        return outputs.astype(np.float64)
 
     @property
     def predict_proba(self):
@@ -198,7 +201,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         n = self._n_outputs()
         scale = getattr(self, "_target_scale", (np.zeros(n), np.ones(n)))
         dtype = torch.float32 if self.device == "mps" else torch.float64
-        return ScaledOutput(head, *(torch.as_tensor(part, dtype=dtype) for part in scale))
+        return ScaledOutput(
+            head, *(torch.as_tensor(part, dtype=dtype) for part in scale)
+        )
 
     def _fill_head(self, embeddings, train):
         mean, spread = self._target_scale
@@ -210,9 +215,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     def _row_losses(self, y_pred, y_true, training):
         standardise = self.module_.head.standardise
-        return self.criterion_(
-            standardise(y_pred).float(), standardise(y_true).float()
-        )
+        return self.criterion_(standardise(y_pred).float(), standardise(y_true).float())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -28,9 +28,9 @@ class Seeds:
     def of(cls, random_state) -> Seeds:
         """Return seeds; without a random state, new ones on every call."""
         if random_state is None:
-            random_state = np.random.RandomState()  # noqa: NPY002
-        elif not isinstance(random_state, np.random.RandomState):  # noqa: NPY002
-            random_state = np.random.RandomState(random_state)  # noqa: NPY002
+            random_state = np.random.RandomState()
+        elif not isinstance(random_state, np.random.RandomState):
+            random_state = np.random.RandomState(random_state)
         return cls(*map(int, random_state.randint(2**31 - 1, size=5)))
 
 

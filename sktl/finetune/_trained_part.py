@@ -20,12 +20,20 @@ class TrainedPart(nn.Module):
         others stay in evaluation mode whatever ``train`` is told.
     head : nn.Module
         From embeddings ``(n, n_features)`` to outputs ``(n, n_outputs)``.
+    keep_statistics : bool
+        Whether BatchNorm layers that learn keep the mean and variance that they came
+        with. Their scale and shift are trained in any case.
     """
 
     def __init__(
-        self, stages: dict[str, nn.Module], trained: tuple[str, ...], head: nn.Module
+        self,
+        stages: dict[str, nn.Module],
+        trained: tuple[str, ...],
+        head: nn.Module,
+        keep_statistics: bool,
     ):
         super().__init__()
+        self.keep_statistics = keep_statistics
         self.stages = nn.ModuleDict(stages)
         self.head = head
         self.trained = tuple(trained)
@@ -46,6 +54,8 @@ class TrainedPart(nn.Module):
         for name, stage in self.stages.items():
             if name not in self.open:
                 stage.eval()
+            elif self.keep_statistics:
+                rest_batch_norms(stage)
         return self
 
     def embed(self, x: Tensor) -> Tensor:
@@ -67,6 +77,13 @@ class TrainedPart(nn.Module):
                 yield 0, name, parameter
             elif (stage := rest.partition(".")[0]) in depth:
                 yield depth[stage], name, parameter
+
+
+def rest_batch_norms(module: nn.Module) -> None:
+    """Let all BatchNorm layers use the statistics they have, and leave those alone."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 class ScaledOutput(nn.Module):

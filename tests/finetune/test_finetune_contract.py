@@ -2,7 +2,6 @@
 
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from skorch import NeuralNetClassifier, NeuralNetRegressor
 
 from sktl import FineTunedClassifier, FineTunedRegressor
 
@@ -10,9 +9,9 @@ TINY = {"backbone": "lenet5", "max_epochs": 2, "random_state": 0}
 MODES = {
     "kept": {"augment": "none"},
     "head": {"unfreeze": "head"},
-    "views": {"unfreeze": 2, "n_views": 2, "gradual": True},
+    "views": {"n_views": 2, "gradual": True, "early_stopping": True},
     "live": {"unfreeze": 1, "max_bytes": 0},
-    "all": {"unfreeze": "all", "schedule": "onecycle"},
+    "all": {"unfreeze": "all", "lr": 1e-4, "schedule": "onecycle"},
     "mixed": {"mixup": 0.2, "cache": None},
 }
 ESTIMATORS = {
