@@ -79,7 +79,7 @@ def test_what_holds_no_images_is_an_error_that_says_what_came(X, message):
 
 def test_sparse_matrices_are_named():
     sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(ImageInputError, match="Sparse data.*toarray"):
+    with pytest.raises(ImageInputError, match=r"Sparse data.*toarray"):
         ImageRows.of(sparse.eye(4).tocsr())
 
 

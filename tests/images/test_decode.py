@@ -112,9 +112,7 @@ def test_big_endian_sixteen_bit_tiff():
 def test_float_files_need_a_range_unless_they_lie_between_0_and_1():
     values = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
     recipe = Recipe(size=(10, 10), resize=None)
-    unit, wide = (
-        encode(Image.fromarray(v), "TIFF") for v in (values, values * 3000)
-    )
+    unit, wide = (encode(Image.fromarray(v), "TIFF") for v in (values, values * 3000))
     rows = ImageRows.of([unit, wide])
     np.testing.assert_allclose(rows.prepare(0, recipe)[0], values, atol=1e-6)
     with pytest.raises(UnreadableImageError, match=r"row 1 .*0 to 3000.*value_range="):

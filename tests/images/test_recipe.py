@@ -79,7 +79,9 @@ def test_recipes_are_values():
     assert RECIPE.at(112) == RECIPE.at((112, 112))
 
 
-@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(
+    "memory_format", [torch.channels_last, torch.contiguous_format]
+)
 def test_normalising_equals_the_textbook(memory_format):
     pixels = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16) % 256
     mean = torch.tensor(RECIPE.mean).view(1, 3, 1, 1)

@@ -63,9 +63,7 @@ def test_where_both_ends_could_be_channels_tensors_have_them_first():
     assert_array_equal(ImageRows.of(X)[0], X[0])
     assert_array_equal(ImageRows.of(torch.tensor(X))[0], X[0].transpose(1, 2, 0))
     assert_array_equal(ImageRows.of(list(X))[0], X[0])
-    assert_array_equal(
-        ImageRows.of(list(torch.tensor(X)))[0], X[0].transpose(1, 2, 0)
-    )
+    assert_array_equal(ImageRows.of(list(torch.tensor(X)))[0], X[0].transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16])

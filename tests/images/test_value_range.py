@@ -125,7 +125,7 @@ def test_images_with_nan_are_left_out_and_reported_when_read():
     assert learn(list(X)) == (0, 16)
     check_value_range(ImageRows.of(X), (0.0, 16.0))
     check_value_range(ImageRows.of(X[1:]), (0.0, 16.0))
-    with pytest.raises(ImageInputError, match="NaN, infinity.*row 0"):
+    with pytest.raises(ImageInputError, match=r"NaN, infinity.*row 0"):
         learn(X[1:])
 
 
@@ -141,12 +141,12 @@ def test_an_explicit_range_wins():
     "value_range", [(1, 0), (1, 1), (0,), 3, ("a", "b"), (0, np.inf), (0, None), "ab"]
 )
 def test_what_is_no_range_is_refused(value_range):
-    with pytest.raises(ValueRangeError, match="value_range=.*rising order"):
+    with pytest.raises(ValueRangeError, match=r"value_range=.*rising order"):
         learn(images(0, 1), value_range)
 
 
 def test_a_range_that_cannot_apply_is_refused():
-    with pytest.raises(ValueRangeError, match="uint8 images.*0 to 255"):
+    with pytest.raises(ValueRangeError, match=r"uint8 images.*0 to 255"):
         learn(np.zeros((1, 4, 4), np.uint8), (0, 100))
     assert learn(np.zeros((1, 4, 4), np.uint8), (0, 255)) == (0.0, 255.0)
     assert learn(np.zeros((1, 4, 4), bool), (0, 1)) == (0.0, 1.0)
