@@ -17,6 +17,7 @@ def describe(network: StagedNetwork, size: tuple[int, int], channels: int = 3) -
     Works on the meta device, where it costs no arithmetic; anything else runs one
     black image.
     """
+    network.requires_grad_(False)  # the counter would look for gradients
     device = next(iter(network.parameters()), torch.empty(0)).device
     x = torch.zeros(1, channels, *size, device=device)
     widths = []

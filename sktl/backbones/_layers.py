@@ -7,12 +7,56 @@ import torch.fx
 from torch import Tensor, nn
 
 
+class Copy(nn.Module):
+    """The same numbers in a tensor of their own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a copy."""
+        return x.clone()
+
+
 class GlobalMean(nn.Module):
     """Mean over height and width of ``(n, c, h, w)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(n, c)``."""
         return x.mean((2, 3))
+
+
+class GlobalMax(nn.Module):
+    """Maximum over height and width of ``(n, c, h, w)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, c)``."""
+        return x.amax((2, 3))
+
+
+class Permute(nn.Module):
+    """Another order of dimensions."""
+
+    def __init__(self, *order: int):
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the same values in the other order."""
+        return x.permute(self.order)
+
+
+class Tokens(nn.Module):
+    """A map as a row of tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, h * w, c)``."""
+        return x.flatten(2).transpose(1, 2)
+
+
+class TokenMean(nn.Module):
+    """Mean over the tokens of ``(n, length, d)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, d)``."""
+        return x.mean(1)
 
 
 class ClassToken(nn.Module):

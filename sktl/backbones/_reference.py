@@ -81,7 +81,10 @@ class BackboneRef:
             )
         else:
             model = _filled(self.name, self.info, source, weights)
-        return _build.freeze(source.staged(model, self.info))
+        network = _build.freeze(source.staged(model, self.info))
+        if hasattr(source, "check"):
+            source.check(_build.freeze(model), network)
+        return network
 
 
 def _filled(name: str, info: BackboneInfo, source, weights) -> nn.Module:
@@ -98,7 +101,9 @@ def _filled(name: str, info: BackboneInfo, source, weights) -> nn.Module:
             # Some constructors compute tensors that no file holds.
             model = _build.build_random(build, 0)
         trunk = [source.staged(model, info)]
-        fit_state_dict(model, trunk, state, name=name, path=path, rename=source.rename)
+        fit_state_dict(
+            model, trunk, state, name=name, path=path, translate=source.translate
+        )
         _build.fill_counters(model)
         if _build.is_complete(source.staged(model, info)):
             break
@@ -187,8 +192,8 @@ def _choose(source, weights, random_state):
             )
         if not _looks_like_path(weights):
             raise WeightsUnavailableError(
-                f"Backbone {source.name!r} has no weights called {weights!r}, and there "
-                f"is no such file. It knows {', '.join(names) or 'no names'}; "
+                f"Backbone {source.name!r} has no weights called {weights!r}, and no "
+                f"file is called so. It knows {', '.join(names) or 'no names'}; "
                 "otherwise weights takes the path of a .pth or .safetensors file."
             )
     return WeightsFile.at(weights, name=source.name)

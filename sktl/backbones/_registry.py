@@ -135,7 +135,7 @@ def register_backbone(
     recipe: Recipe | None = None,
     family: str | None = None,
     year: int | None = None,
-    layout: str = "nchw",
+    layout: str | None = None,
     n_prefix_tokens: int = 0,
 ) -> None:
     """Give a network of your own a name, stages and a recipe.
@@ -164,8 +164,8 @@ def register_backbone(
         Its line of architectures; None is the name of the class.
     year : int, optional
         When it appeared.
-    layout : {"nchw", "nhwc", "tokens"}, default="nchw"
-        How its feature maps are arranged.
+    layout : {"nchw", "nhwc", "tokens"}, optional
+        How its feature maps are arranged; None looks at their shapes.
     n_prefix_tokens : int, default=0
         Tokens before those of the image, in the tokens layout.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from sktl.backbones._info import BackboneInfo
+from sktl.backbones._layers import Copy
+from sktl.backbones._part import Part
 from sktl.exceptions import StageNotFoundError
+from sktl.images import Recipe
 
 
 class StagedNetwork(nn.Module):
@@ -139,12 +143,12 @@ def carve(
     """Return the stages that ``plan`` names, made of the modules of ``model``.
 
     A plan maps each stage to its pieces in order: paths of submodules
-    (``"layer1"``), slices of containers (``"features[3:6]"``), or small modules of
-    their own. Nothing is copied.
+    (``"layer1"``), slices of containers (``"features[3:6]"``), small modules of
+    their own, or a :class:`Part`. Nothing is copied.
     """
     stages = {}
     for stage, pieces in plan.items():
-        if isinstance(pieces, (str, nn.Module)):
+        if isinstance(pieces, (str, nn.Module, Part)):
             pieces = [pieces]
         modules = [module for piece in pieces for module in _find(model, piece)]
         if not modules:
@@ -153,10 +157,12 @@ def carve(
     return stages
 
 
-def _find(model: nn.Module, piece: str | nn.Module) -> list[nn.Module]:
+def _find(model: nn.Module, piece: str | nn.Module | Part) -> list[nn.Module]:
     """Return the modules that one piece of a plan stands for."""
     if isinstance(piece, nn.Module):
         return [piece]
+    if isinstance(piece, Part):
+        return [piece.of(model)]
     path, start, stop = re.fullmatch(
         r"([^\[\]]*)(?:\[(\d*):(\d*)\])?", piece
     ).groups() or (piece, None, None)
@@ -171,3 +177,40 @@ def _find(model: nn.Module, piece: str | nn.Module) -> list[nn.Module]:
         return [module]
     children = list(module.children())
     return children[int(start or 0) : int(stop) if stop else len(children)]
+
+
+def keep_activations(network: StagedNetwork) -> Tensor:
+    """Give stages that change what they are given a copy of their own.
+
+    The activation at any cut then stays what it was. Returns the embedding of the
+    noise that this was seen on.
+    """
+    x = noise(network.info.recipe)
+    with torch.no_grad():
+        for name, stage in list(network.stages.items()):
+            given = x.clone()
+            y = stage(x)
+            if not torch.equal(x, given):
+                network.stages[name] = nn.Sequential(Copy(), stage)
+            x = y
+    return x.flatten(1)
+
+
+def check_cut(network: StagedNetwork, embed: Callable[[Tensor], Tensor]) -> None:
+    """Raise unless the stages of ``network`` give the numbers of ``embed``."""
+    found = keep_activations(network)
+    with torch.no_grad():
+        expected = embed(noise(network.info.recipe)).flatten(1)
+    scale = expected.abs().max()
+    if found.shape != expected.shape or (found - expected).abs().max() > 1e-4 * scale:
+        raise StageNotFoundError(
+            f"The stages found in {network.info.name!r} do not give the numbers of the "
+            "whole network. Name them: sktl.register_backbone(name, network, "
+            "stages={...})."
+        )
+
+
+def noise(recipe: Recipe) -> Tensor:
+    """Return one image of noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, recipe.channels, *recipe.size, generator=generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -152,7 +152,7 @@ def fit_state_dict(
     *,
     name: str,
     path: Path,
-    rename: tuple[str, str] | None = None,
+    translate: Callable[[nn.Module, dict], dict] | None = None,
 ) -> None:
     """Give ``model`` the weights of ``state``, as far as ``trunk`` needs them.
 
@@ -168,13 +168,13 @@ def fit_state_dict(
     own = model.state_dict(keep_vars=True)
     needed = _keys_in(own, trunk)
     metadata = getattr(state, "_metadata", None)
-    if rename is not None:
-        state = {re.sub(*rename, key): value for key, value in state.items()}
     prefix = _prefix(state, needed)
     state = {
         key[len(prefix) :] if key.startswith(prefix) else key: value
         for key, value in state.items()
     }
+    if translate is not None:
+        state = translate(model, state)
     heads = _head_prefixes(model, needed)
     kept = _Tensors(
         (key, value.to(own[key].dtype) if key in own else value)

@@ -6,6 +6,7 @@ The table is made by ``python -m sktl.backbones._make_table`` and read without t
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -107,10 +108,12 @@ class TorchvisionSource:
             carve(model, plan), info, family.layout, family.n_prefix_tokens
         )
 
-    @property
-    def rename(self) -> tuple[str, str] | None:
-        """How older files of this family spell their keys."""
-        return self._family().rename
+    def translate(self, model: nn.Module, state: dict) -> dict:
+        """Return the weights under today's keys."""
+        rename = self._family().rename
+        if rename is None:
+            return state
+        return {re.sub(*rename, key): value for key, value in state.items()}
 
     def _family(self):
         from sktl.backbones._torchvision_families import family_of
