@@ -5,15 +5,20 @@ Every error is also the builtin that a caller would expect (``ValueError``,
 """
 
 __all__ = [
+    "ActivationMapError",
     "BackboneNotFoundError",
     "CacheWarning",
     "DataConversionWarning",
+    "DuplicateImagesWarning",
     "ImageInputError",
     "MissingExtraError",
+    "ModelFileError",
+    "ModelFileWarning",
     "SktlError",
     "StageNotFoundError",
     "UnreadableImageError",
     "UnreadableImageWarning",
+    "UnstorableModelError",
     "ValueRangeError",
     "WeightsMismatchError",
     "WeightsUnavailableError",
@@ -52,6 +57,18 @@ class WeightsMismatchError(SktlError, ValueError):
     """A weights file does not belong to the backbone, or was altered."""
 
 
+class ActivationMapError(SktlError, ValueError):
+    """The scores of an estimator are no sum over places in the image."""
+
+
+class ModelFileError(SktlError, ValueError):
+    """A model file is foreign, damaged, altered, or of another format version."""
+
+
+class UnstorableModelError(SktlError, TypeError):
+    """A model holds what a model file cannot hold, because it would be code."""
+
+
 class MissingExtraError(SktlError, ImportError):
     """An optional dependency is needed and not installed."""
 
@@ -64,5 +81,13 @@ class DataConversionWarning(UserWarning):
     """X was read in a way that its owner may not have meant."""
 
 
+class DuplicateImagesWarning(UserWarning):
+    """Copies of an image flatter a score, or carry different labels."""
+
+
 class CacheWarning(UserWarning):
     """The embedding store cannot be used; results are right but are recomputed."""
+
+
+class ModelFileWarning(UserWarning):
+    """A model file does not hold, or may not give back, all that was there."""

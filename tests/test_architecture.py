@@ -17,8 +17,8 @@ LAYERS = [
     {"backbones"},
     {"engine"},
     {"features", "finetune"},
-    {"datasets", "model_selection"},
-    {"inspection", "cli"},
+    {"datasets", "model_selection", "persistence"},
+    {"inspection", "report", "cli"},
 ]
 # Within a layer, and where a higher layer needs only the ground, no order is set.
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

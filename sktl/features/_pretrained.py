@@ -214,11 +214,15 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
             The fitted transformer.
         """
         rows = self._rows_of(X, reset=True)
+        return self._settle(learn_value_range(rows, self.value_range))
+
+    def _settle(self, value_range) -> "PretrainedFeatures":
+        """Identify the weights and what is computed with them."""
         reference = resolve(self.backbone, self.weights, self.random_state)
         engine, precision = resolve_engine(self.engine, self.device, self.precision)
         self.info_ = reference.info
         self.layers_ = _wanted_layers(reference.info, self.layers, self.pool)
-        self.value_range_ = learn_value_range(rows, self.value_range)
+        self.value_range_ = value_range
         self._part = FrozenPart(
             backbone=reference,
             layers=self.layers_,
