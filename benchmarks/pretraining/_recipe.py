@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -17,23 +19,24 @@ from torch.nn.functional import cross_entropy
 class Recipe:
     """What decides a run besides its data and its duration."""
 
-    widths: tuple[int, ...] = (48, 96, 160, 224)
-    depths: tuple[int, ...] = (1, 2, 2, 1)
+    widths: tuple[int, ...] = (32, 64, 160, 224)
+    depths: tuple[int, ...] = (1, 2, 2, 2)
     embedding: int = 512
-    squeeze: tuple[bool, ...] = (False, False, False, False)
-    optimizer: str = "sgd"
-    lr: float = 0.2
-    weight_decay: float = 5e-4
-    batch_size: int = 128
+    optimizer: str = "muon"
+    lr: float = 0.006
+    weight_decay: float = 0.05
+    batch_size: int = 256
     label_smoothing: float = 0.0
     min_area: float = 0.35
     jitter: float = 0.2
-    sizes: str = "0:32,0.3:48,0.8:64"
-    ema: float = 0.998
+    sizes: str = "0:32,0.5:48"
+    ema: float = 0.995
 
 
-def build_optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Return the optimizers; their ``lr`` at this point is the peak."""
+def build_optimizers(
+    net: nn.Module, recipe: Recipe, n_parts: int
+) -> list[torch.optim.Optimizer]:
+    """Return optimizers whose steps may run side by side; ``lr`` is the peak."""
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
     lr, decay = recipe.lr, recipe.weight_decay
@@ -47,8 +50,13 @@ def build_optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimiz
             {"params": rest, "weight_decay": decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
+        # Dealt out by size, so that the parts take about as long.
+        hidden.sort(key=torch.numel, reverse=True)
         return [
-            Muon(hidden, lr=lr, weight_decay=decay),
+            *(
+                Muon(hidden[part::n_parts], lr=lr, weight_decay=decay)
+                for part in range(n_parts)
+            ),
             # Vectors, stem and head wander at the full rate of the filters.
             torch.optim.AdamW(groups, lr=lr / 2, betas=(0.9, 0.98)),
         ]
@@ -62,9 +70,16 @@ def build_optimizers(net: nn.Module, recipe: Recipe) -> list[torch.optim.Optimiz
 
 
 class Trainer:
-    """One run: network, moving average, optimizers, and one step at a time."""
+    """One run: network, moving average, optimizers, and one step at a time.
 
-    def __init__(self, net: nn.Module, recipe: Recipe, seed: int):
+    A batch is divided among ``n_threads`` Python threads, each with a replica of the
+    network that shares its parameters, and one thread of torch's own. Where other
+    programs use the processor too, OpenMP's threads spin while they wait for each
+    other: measured on two busy cores, 0.89 CPU seconds for a batch against 0.32 s on
+    one thread.
+    """
+
+    def __init__(self, net: nn.Module, recipe: Recipe, seed: int, n_threads: int = 2):
         self.recipe = recipe
         self.net = net.to(memory_format=torch.channels_last)
         for name, module in net.named_modules():
@@ -76,36 +91,65 @@ class Trainer:
             multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema),
             use_buffers=True,
         )
-        self.optimizers = build_optimizers(net, recipe)
+        self.optimizers = build_optimizers(net, recipe, n_threads)
         self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generators = [
+            torch.Generator().manual_seed(seed * n_threads + i)
+            for i in range(n_threads)
+        ]
+        # Each replica normalises by its own share of the batch; the running
+        # statistics that are kept are those of the first.
+        self.replicas = [net] + [copy.deepcopy(net) for _ in range(n_threads - 1)]
+        for replica in self.replicas[1:]:
+            for p, shared in zip(replica.parameters(), net.parameters(), strict=True):
+                p.data = shared.data
+        torch.set_num_threads(1)
+        self.threads = ThreadPoolExecutor(
+            n_threads, initializer=torch.set_num_threads, initargs=(1,)
+        )
 
     def step(self, images: np.ndarray, labels: torch.Tensor, progress: float) -> float:
         """Take one step at this point of the schedule and return the loss."""
-        recipe = self.recipe
         factor = one_cycle(progress)
         for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * factor
-        size = image_size(progress, recipe.sizes)
+        size = image_size(progress, self.recipe.sizes)
+        n = len(self.replicas)
+        losses = list(
+            self.threads.map(
+                lambda i: self._backward(i, images[i::n], labels[i::n], size), range(n)
+            )
+        )
+        for tensors in zip(*(r.parameters() for r in self.replicas), strict=True):
+            for other in tensors[1:]:
+                tensors[0].grad.add_(other.grad)
+                other.grad = None
+            tensors[0].grad.div_(n)
+        list(self.threads.map(lambda optimizer: optimizer.step(), self.optimizers))
+        self.net.zero_grad()
+        self.average.update_parameters(self.net)
+        return sum(losses) / n
+
+    def _backward(
+        self, i: int, images: np.ndarray, labels: torch.Tensor, size: int
+    ) -> float:
+        """Compute the gradients of replica ``i`` on its share of the batch."""
+        recipe = self.recipe
         x = random_view(
             images,
             size,
-            self.generator,
+            self.generators[i],
             min_area=recipe.min_area,
             jitter=recipe.jitter,
         ).contiguous(memory_format=torch.channels_last)
-        self.net.train()
+        self.replicas[i].train()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = self.net(x)
+            logits = self.replicas[i](x)
         loss = cross_entropy(
             logits.float(), labels, label_smoothing=recipe.label_smoothing
         )
         loss.backward()
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        self.average.update_parameters(self.net)
         return loss.item()
 
     def state_dict(self) -> dict:
@@ -114,7 +158,7 @@ class Trainer:
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "generator": self.generator.get_state(),
+            "generators": [g.get_state() for g in self.generators],
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -123,7 +167,8 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(saved)
 
 
 @torch.inference_mode()

@@ -76,7 +76,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None:
         parser.error("name the data folder with --data or SKTL_TEST_DATA")
-    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     recipe = Recipe(**json.loads(args.recipe))
     images, labels, _ = load_tiny_imagenet(args.data, args.cache)
@@ -87,9 +86,8 @@ def main() -> None:
         widths=recipe.widths,
         depths=recipe.depths,
         embedding=recipe.embedding,
-        squeeze=recipe.squeeze,
     )
-    trainer = Trainer(net, recipe, args.seed)
+    trainer = Trainer(net, recipe, args.seed, args.threads)
     work, curve = Path(args.work), Path(args.curve)
     work.mkdir(parents=True, exist_ok=True)
     curve.parent.mkdir(parents=True, exist_ok=True)

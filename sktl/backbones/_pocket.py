@@ -8,14 +8,13 @@ from torch import Tensor, nn
 class _Block(nn.Module):
     """Two 3x3 convolutions and a shortcut."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, squeeze: bool):
+    def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.squeeze = _Squeeze(channels) if squeeze else nn.Identity()
         shortcut: list[nn.Module] = []
         if stride > 1:
             # Averaging sees every pixel, a strided 1x1 convolution one in four.
@@ -29,26 +28,8 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of both paths, rectified."""
         y = self.relu(self.bn1(self.conv1(x)))
-        y = self.squeeze(self.bn2(self.conv2(y)))
+        y = self.bn2(self.conv2(y))
         return self.relu(y + self.shortcut(x))
-
-
-class _Squeeze(nn.Module):
-    """Squeeze-and-excitation: weigh each channel by what the whole map shows."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(channels, channels // 8, 1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(channels // 8, channels, 1),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the reweighted map."""
-        return x * self.gate(x)
 
 
 class Pocket(nn.Module):
@@ -64,8 +45,6 @@ class Pocket(nn.Module):
         Blocks of the four stages.
     embedding : int, default=512
         Channels after the 1x1 convolution that closes ``stage4``.
-    squeeze : tuple of bool, default=(False, False, False, False)
-        Stages whose blocks reweigh their channels (squeeze-and-excitation).
 
     Attributes
     ----------
@@ -90,7 +69,6 @@ class Pocket(nn.Module):
         widths: tuple[int, ...] = (32, 64, 160, 224),
         depths: tuple[int, ...] = (1, 2, 2, 2),
         embedding: int = 512,
-        squeeze: tuple[bool, ...] = (False, False, False, False),
     ):
         super().__init__()
         self.stem = nn.Sequential(
@@ -104,7 +82,7 @@ class Pocket(nn.Module):
             blocks: list[nn.Module] = []
             for j in range(depth):
                 stride = 2 if i > 0 and j == 0 else 1
-                blocks.append(_Block(channels, width, stride, squeeze[i]))
+                blocks.append(_Block(channels, width, stride))
                 channels = width
             stages.append(blocks)
         # The blocks end narrow, because width costs; a linear head on few features
