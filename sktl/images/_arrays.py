@@ -9,7 +9,11 @@ import numpy as np
 from sktl.exceptions import ImageInputError
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
-FULL_RANGE = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
+FULL_RANGE = {
+    np.dtype(np.bool_): 1.0,
+    np.dtype(np.uint8): 255.0,
+    np.dtype(np.uint16): 65535.0,
+}
 
 
 def is_tensor(x) -> bool:
@@ -44,7 +48,7 @@ def dtype_of(x) -> np.dtype:
 
 def keeps_own_scale(dtype: np.dtype) -> bool:
     """Tell whether the type says which values are black and white."""
-    return dtype.name in FULL_RANGE
+    return dtype in FULL_RANGE
 
 
 def check_dtype(dtype: np.dtype, what: str) -> None:

@@ -134,7 +134,7 @@ def _pixels_of(image: Image.Image) -> np.ndarray:
         pixels = np.array(image).astype(dtype.newbyteorder("="), copy=False)
     elif image.mode in ("L", "RGB"):
         pixels = np.array(image)
-    elif image.mode in ("1", "LA", "La"):
+    elif image.mode in ("1", "LA"):
         pixels = np.array(image.convert("L"))
     elif image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
         # The same colours without Pillow's warning about the lost transparency.

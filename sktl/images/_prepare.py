@@ -36,18 +36,17 @@ def prepare(
 ) -> torch.Tensor:
     """Return pixels as (channels, h, w): uint8 for 8-bit images, float32 for others."""
     pixels = _colours(_checked(pixels), recipe.channels)
-    if pixels.dtype == np.uint8:
-        low, high = 0, 255
-    else:
+    if pixels.dtype != np.uint8:
         pixels = _unit_range(pixels, value_range)
-        low, high = min(0.0, float(pixels.min())), max(1.0, float(pixels.max()))
     image = torch.from_numpy(_writable(pixels)).permute(2, 0, 1)[None]
     if image.dtype != torch.uint8:
         image = image.contiguous()  # where float is faster (1.3 against 2.0 ms)
-    image = _resize_and_crop(image, recipe)
+    prepared = _resize_and_crop(image, recipe)
     if image.dtype != torch.uint8 and recipe.interpolation in ("bicubic", "lanczos"):
-        image = image.clamp(low, high)  # as Pillow does with 8-bit overshoot
-    return image[0].expand(recipe.channels, -1, -1)
+        # These overshoot at edges; Pillow cuts it off from 8-bit images.
+        low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
+        prepared = prepared.clamp(low, high)
+    return prepared[0].expand(recipe.channels, -1, -1)
 
 
 def _checked(pixels: np.ndarray) -> np.ndarray:
@@ -83,7 +82,7 @@ def _unit_range(
     lowest, highest = float(pixels.min()), float(pixels.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise UnreadableImageError("has pixels that are NaN or infinity")
-    full = FULL_RANGE.get(pixels.dtype.name)
+    full = FULL_RANGE.get(pixels.dtype)
     if pixels.dtype == np.bool_:
         low, high = 0.0, 1.0
     elif value_range is not None:

@@ -215,7 +215,7 @@ def _checked(value_range, rows) -> tuple[float, float]:
             "in rising order."
         )
     if rows.dtype in (np.bool_, np.uint8):
-        full = FULL_RANGE[rows.dtype.name]
+        full = FULL_RANGE[rows.dtype]
         if (low, high) != (0, full):
             raise ValueRangeError(
                 f"value_range={value_range!r} cannot apply to {rows.dtype} images, "

@@ -48,7 +48,6 @@ def encode(image, format, **options):
         ("TIFF", "L"),
         ("TIFF", "CMYK"),
         ("TIFF", "P"),
-        ("TIFF", "YCbCr"),
         ("GIF", "P"),
         ("GIF", "L"),
         ("PPM", "RGB"),
@@ -66,6 +65,24 @@ def test_every_format_and_mode_gives_what_pillow_converts_to(format, mode, tmp_p
         if pixels.ndim == 2:
             pixels = np.repeat(pixels[..., None], 3, axis=2)
         assert_array_equal(pixels, reference)
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"]
+)
+def test_images_made_in_any_mode(mode):
+    image = picture(mode)
+    pixels = ImageRows.of([image])[0]
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    assert_array_equal(pixels, np.asarray(image.convert("RGB")))
+    assert image.mode == mode
+
+
+def test_a_mode_that_pillow_cannot_convert_is_named():
+    lab = Image.new("LAB", (4, 4))
+    with pytest.raises(UnreadableImageError, match=r"row 0 .*LAB"):
+        ImageRows.of([lab])[0]
 
 
 def test_palette_with_transparency_keeps_its_colours_without_a_warning(recwarn):
@@ -91,7 +108,10 @@ def test_alpha_is_dropped_not_blended():
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM", "JPEG2000"])
 def test_sixteen_bit_grey_keeps_its_bits(format):
     values = np.linspace(0, 65535, 12 * 9).reshape(12, 9).astype(np.uint16)
-    data = encode(Image.fromarray(values), format)
+    if format == "PPM":
+        data = b"P5 9 12 65535\n" + values.astype(">u2").tobytes()
+    else:
+        data = encode(Image.fromarray(values), format)
     for X in ([data], [Image.open(io.BytesIO(data))]):
         rows = ImageRows.of(X)
         assert not rows.scaled
