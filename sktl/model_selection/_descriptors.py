@@ -1,0 +1,273 @@
+"""Plain descriptions of images without a network: the baselines that it has to beat."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sktl.images import (
+    ImageRows,
+    Recipe,
+    check_value_range,
+    is_flat,
+    learn_value_range,
+)
+
+# The size at which colours are counted: small enough to be fast, and far more pixels
+# than a histogram has bins.
+_COLOR_SIZE = 64
+
+
+class _Descriptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Images of any form → one vector each, a function of the image alone."""
+
+    _parameter_constraints: dict = {
+        "image_shape": [list, tuple, None],
+        "value_range": [list, tuple, None],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Learn the pixel scale, where the type of the pixels does not say it.
+
+        Parameters
+        ----------
+        X : array-like of images
+            Arrays, paths, encoded bytes, PIL images or flattened rows.
+
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        rows = self._rows_of(X, reset=True)
+        self.value_range_ = learn_value_range(rows, self.value_range)
+        self._n_features_out = self._n_features()
+        return self
+
+    def transform(self, X):
+        """Describe images.
+
+        Parameters
+        ----------
+        X : array-like of images
+            As in ``fit``; another form of images is welcome.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out), dtype float32
+            One row for each image, in the order of X.
+        """
+        check_is_fitted(self)
+        rows = self._rows_of(X, reset=False)
+        check_value_range(rows, self.value_range_)
+        recipe = self._recipe()
+        features = np.empty((len(rows), self._n_features_out), dtype=np.float32)
+        for i in range(len(rows)):
+            pixels = rows.prepare(i, recipe, self.value_range_).numpy()
+            full = 255.0 if pixels.dtype == np.uint8 else 1.0
+            features[i] = self._describe(pixels.astype(np.float32) / full)
+        return features
+
+    def _recipe(self) -> Recipe:
+        """Return how images are brought to one size."""
+        raise NotImplementedError
+
+    def _n_features(self) -> int:
+        """Return the length of the vector."""
+        raise NotImplementedError
+
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the vector of one image: (channels, h, w), black 0 and white 1."""
+        raise NotImplementedError
+
+    def _rows_of(self, X, *, reset: bool) -> ImageRows:
+        """Read X as images; rows of a table also go through scikit-learn's checks."""
+        if is_flat(X):
+            X = validate_data(self, X, reset=reset, dtype="numeric")
+        elif hasattr(X, "columns"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+        elif reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+        return ImageRows.of(X, image_shape=self.image_shape)
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_n_features_out")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class SmallPixels(_Descriptor):
+    """Shrink images and take their pixels as features.
+
+    What can be learned without any network. A transfer that does not beat a head on
+    these features has transferred nothing.
+
+    Parameters
+    ----------
+    size : int, default=16
+        Height and width to which images are stretched.
+
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)`` of images that come as
+        rows of a table; None infers it.
+
+    value_range : (float, float) or None, default=None
+        The pixel values that mean black and white; None takes the full range of
+        integer types and learns it from X in ``fit`` for other types.
+
+    Attributes
+    ----------
+    value_range_ : (float, float) or None
+        The pixel values that mean black and white; None where the type says it.
+
+    n_features_in_ : int
+        Columns of X, when X is a table.
+
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, when X is a data frame.
+
+    See Also
+    --------
+    ColorHistogram : The colours of an image, wherever they are.
+    compare : Sets these baselines beside pretrained networks.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_sample_images
+    >>> from sktl.model_selection import SmallPixels
+    >>> SmallPixels(size=8).fit_transform(load_sample_images().images).shape
+    (2, 192)
+    """
+
+    _parameter_constraints: dict = {
+        "size": [Interval(Integral, 1, None, closed="left")],
+        **_Descriptor._parameter_constraints,
+    }
+
+    def __init__(self, size=16, *, image_shape=None, value_range=None):
+        self.size = size
+        self.image_shape = image_shape
+        self.value_range = value_range
+
+    def _recipe(self) -> Recipe:
+        return Recipe(size=(self.size, self.size), resize=None)
+
+    def _n_features(self) -> int:
+        return 3 * self.size**2
+
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels.ravel()
+
+
+class ColorHistogram(_Descriptor):
+    """Count the colours of images, wherever they are in the image.
+
+    Each feature is the square root of the share of pixels of one hue, saturation and
+    brightness; the root makes the distance between two histograms the Hellinger
+    distance, which linear heads and kernels handle better than raw counts.
+
+    Parameters
+    ----------
+    bins : (int, int, int), default=(8, 4, 4)
+        Steps of hue, of saturation and of brightness.
+
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(height, width, channels)`` of images that come as
+        rows of a table; None infers it.
+
+    value_range : (float, float) or None, default=None
+        The pixel values that mean black and white; None takes the full range of
+        integer types and learns it from X in ``fit`` for other types.
+
+    Attributes
+    ----------
+    value_range_ : (float, float) or None
+        The pixel values that mean black and white; None where the type says it.
+
+    n_features_in_ : int
+        Columns of X, when X is a table.
+
+    feature_names_in_ : ndarray of str
+        Names of the columns of X, when X is a data frame.
+
+    See Also
+    --------
+    SmallPixels : The pixels themselves, where they are.
+    compare : Sets these baselines beside pretrained networks.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_sample_images
+    >>> from sktl.model_selection import ColorHistogram
+    >>> features = ColorHistogram().fit_transform(load_sample_images().images)
+    >>> features.shape, (features**2).sum(axis=1).round(3)
+    ((2, 128), array([1., 1.], dtype=float32))
+    """
+
+    _parameter_constraints: dict = {
+        "bins": [list, tuple],
+        **_Descriptor._parameter_constraints,
+    }
+
+    def __init__(self, bins=(8, 4, 4), *, image_shape=None, value_range=None):
+        self.bins = bins
+        self.image_shape = image_shape
+        self.value_range = value_range
+
+    def _recipe(self) -> Recipe:
+        size = (_COLOR_SIZE, _COLOR_SIZE)
+        return Recipe(size=size, resize=None, interpolation="nearest")
+
+    def _n_features(self) -> int:
+        bins = tuple(self.bins)
+        if len(bins) != 3 or not all(isinstance(b, Integral) and b > 0 for b in bins):
+            raise ValueError(
+                f"bins={self.bins!r} has to be three positive ints: steps of hue, "
+                "saturation and brightness."
+            )
+        return int(np.prod(bins))
+
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        steps = tuple(self.bins)
+        hsv = _hue_saturation_value(np.clip(pixels.reshape(3, -1), 0, 1))
+        indices = [
+            np.minimum((channel * n).astype(np.intp), n - 1)
+            for channel, n in zip(hsv, steps, strict=True)
+        ]
+        flat = np.ravel_multi_index(indices, steps)
+        counts = np.bincount(flat, minlength=int(np.prod(steps)))
+        return np.sqrt(counts / counts.sum())
+
+
+def _hue_saturation_value(rgb: np.ndarray) -> np.ndarray:
+    """Return colours (3, n) as hue, saturation and brightness, all in [0, 1]."""
+    red, green, blue = rgb
+    value = rgb.max(axis=0)
+    chroma = value - rgb.min(axis=0)
+    safe = np.where(chroma > 0, chroma, 1)
+    hue = np.select(
+        [value == red, value == green],
+        [(green - blue) / safe % 6, (blue - red) / safe + 2],
+        (red - green) / safe + 4,
+    )
+    saturation = chroma / np.where(value > 0, value, 1)
+    return np.stack([hue / 6 * (chroma > 0), saturation, value])
