@@ -80,9 +80,9 @@ def test_images_made_in_any_mode(mode):
 
 
 def test_a_mode_that_pillow_cannot_convert_is_named():
-    lab = Image.new("LAB", (4, 4))
-    with pytest.raises(UnreadableImageError, match=r"row 0 .*LAB"):
-        ImageRows.of([lab])[0]
+    premultiplied = Image.new("La", (4, 4))
+    with pytest.raises(UnreadableImageError, match=r"row 0 .*La"):
+        ImageRows.of([premultiplied])[0]
 
 
 def test_palette_with_transparency_keeps_its_colours_without_a_warning(recwarn):
