@@ -35,9 +35,11 @@ def prepare(
     pixels: np.ndarray, recipe: Recipe, value_range: tuple[float, float] | None
 ) -> torch.Tensor:
     """Return pixels as (channels, h, w): uint8 for 8-bit images, float32 for others."""
-    pixels = _colours(_checked(pixels), recipe.channels)
+    pixels = _checked(pixels)
     if pixels.dtype != np.uint8:
         pixels = _unit_range(pixels, value_range)
+    if recipe.channels == 1 and pixels.shape[2] == 3:
+        pixels = _grey(pixels)
     image = torch.from_numpy(_writable(pixels)).permute(2, 0, 1)[None]
     if image.dtype != torch.uint8:
         image = image.contiguous()  # where float is faster (1.3 against 2.0 ms)
@@ -63,16 +65,13 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :3]
 
 
-def _colours(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Return colours as grey where the network sees grey, with Pillow's weights."""
-    if channels != 1 or pixels.shape[2] == 1:
-        return pixels
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    """Return RGB as grey with Pillow's weights, and with its rounding in 8 bits."""
     if pixels.dtype == np.uint8:
         red, green, blue = np.moveaxis(pixels.astype(np.uint32), 2, 0)
         grey = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
         return grey.astype(np.uint8)[..., None]
-    red, green, blue = np.moveaxis(pixels.astype(np.float64), 2, 0)
-    return (0.299 * red + 0.587 * green + 0.114 * blue)[..., None]
+    return pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
 
 
 def _unit_range(
@@ -91,7 +90,7 @@ def _unit_range(
             raise ValueRangeError(
                 f"has pixels from {lowest:g} to {highest:g}, another scale than "
                 f"the range ({low:g}, {high:g}) of the images seen in fit. Bring all "
-                "images to one scale, or pass value_range"
+                "images to one scale, or pass value_range=(black, white)."
             )
     elif full is not None:
         low, high = 0.0, full

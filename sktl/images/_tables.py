@@ -48,12 +48,14 @@ def is_flat(X) -> bool:
         return _is_list_of_numbers(X)
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         return _is_frame_of_numbers(X)
-    if isinstance(X, np.ndarray):
-        if X.dtype == object:
-            return 0 < X.ndim <= 2 and X.size > 0 and _are_numbers(X)
-        return X.ndim <= 2 and X.dtype.kind not in "USV"
     if is_tensor(X):
         return X.ndim <= 2
+    if isinstance(getattr(X, "dtype", None), np.dtype) and hasattr(X, "shape"):
+        # Arrays, and what is like one but stays on disk (h5py, zarr).
+        if X.dtype != object:
+            return len(X.shape) <= 2 and X.dtype.kind not in "USV"
+        array = np.asarray(X)
+        return 0 < array.ndim <= 2 and array.size > 0 and _are_numbers(array)
     if isinstance(X, str | bytes | os.PathLike | Image.Image):
         return False
     if hasattr(X, "__array__"):

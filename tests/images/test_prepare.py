@@ -187,6 +187,17 @@ def test_colours_become_grey_with_the_weights_of_pillow():
     assert (prepare([pixels], recipe).int() - published).abs().max() <= 1
 
 
+def test_wide_colours_become_grey_on_their_own_scale():
+    pixels = photo(50, 70)
+    same = Recipe((50, 70), None, channels=1, mean=(0.5,), std=(0.5,))
+    expected = np.asarray(Image.fromarray(pixels).convert("L")) / 255
+    wide = prepare([pixels.astype(np.uint16) * 257], same)
+    assert np.abs(wide[0].numpy() - expected).max() < 0.51 / 255
+    learned = prepare([pixels.astype(np.int32)], same, (0.0, 255.0))
+    assert np.abs(learned[0].numpy() - expected).max() < 0.51 / 255
+    assert (prepare([np.ones((4, 4, 3), bool)], same) > 0.999).all()
+
+
 def _recipe(channels):
     mean, std = (0.1,) * channels, (0.3,) * channels
     return Recipe((28, 28), 32, channels=channels, mean=mean, std=std)

@@ -277,6 +277,20 @@ def test_images_paths_and_nonsense_are_not_flat(X):
     assert not is_flat(X)
 
 
+@pytest.mark.parametrize(("shape", "flat"), [((9, 4), True), ((9, 4, 4), False)])
+def test_what_stays_on_disk_is_not_read_to_tell_its_shape(shape, flat):
+    class OnDisk:
+        dtype = np.dtype("float32")
+
+        def __init__(self, shape):
+            self.shape = shape
+
+        def __array__(self, dtype=None, copy=None):
+            pytest.fail("read")
+
+    assert is_flat(OnDisk(shape)) is flat
+
+
 @pytest.mark.parametrize("form", [list, np.array, lambda x: np.array(x, dtype=object)])
 def test_fifty_thousand_paths_cost_nothing(form):
     X = form([f"images/{i}.jpg" for i in range(50_000)])
