@@ -60,6 +60,7 @@ class FineTuned(FedNet):
                 self.initialize()
             elif not hasattr(self, "optimizer_"):
                 self._initialize_optimizer()
+            self._check_criterion(train)
             train_set, valid_set = self._data_sets(train, valid, seeds)
             if fresh and self.head_init == "probe":
                 self._solve_head(train, train_set)
@@ -150,6 +151,16 @@ class FineTuned(FedNet):
                 "head_init='random' with a head of your own."
             )
         variation_of(self.augment)
+
+    def _check_criterion(self, rows: TrainingRows) -> None:
+        """Raise if rows have weights that the loss cannot take into account."""
+        weighted = np.ptp(rows.weight) > 0
+        if weighted and getattr(self.criterion_, "reduction", "mean") != "none":
+            raise ValueError(
+                f"criterion={self.criterion!r} returns one number for the whole batch, "
+                "so rows cannot have different weights (sample_weight, class_weight, "
+                "repeated rows). Use a criterion with reduction='none'."
+            )
 
     # ----- what the user holds
 

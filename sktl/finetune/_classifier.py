@@ -259,9 +259,15 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         if np.asarray(y).dtype.kind == "f":
             assert_all_finite(y, input_name="y")
         kind = type_of_target(y, input_name="y", raise_unknown=True)
+        check_classification_targets(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "y has several columns of classes (multiclass-multioutput). Pass one "
+                "column, an indicator matrix, or use one classifier per column "
+                "(sklearn.multioutput.MultiOutputClassifier)."
+            )
         several = kind == "multilabel-indicator"
         y = _check_y(y, multi_output=several, estimator=self)
-        check_classification_targets(y)
         y = np.asarray(y)
         if reset:
             self.multilabel_ = several

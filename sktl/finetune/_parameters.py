@@ -222,7 +222,8 @@ class NetParameters(NeuralNet):
                 setattr(self, name, value)
             else:
                 super().set_params(**{name: value})
-        if "lr" in params and hasattr(self, "optimizer_"):
+        if isinstance(params.get("lr"), Real) and hasattr(self, "lr_"):
+            self.lr_ = self.lr
             self._set_rates()
         if not hasattr(self, "optimizer_"):
             # Before fit, or after unpickling: there is nothing to act on yet.
@@ -238,10 +239,9 @@ class NetParameters(NeuralNet):
 
     def _set_rates(self) -> None:
         """Give each group of the optimiser the rate that follows from ``lr``."""
-        if isinstance(self.lr, Real):
+        if hasattr(self, "optimizer_"):
             for group in self.optimizer_.param_groups:
-                if "depth" in group:
-                    group["lr"] = self.lr * self.lr_decay ** group["depth"]
+                group["lr"] = self.lr_ * self.lr_decay ** group["depth"]
 
     def __setattr__(self, name, value):
         # skorch takes every module for a part of the net; a backbone, a criterion or a

@@ -1,0 +1,352 @@
+"""The head, the rates, early stopping, and what training leaves behind."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
+from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
+
+from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
+from sktl.finetune._base import FineTuned
+from sktl.finetune._rates import rate_factor
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:200].reshape(-1, 8, 8), y[:200]
+
+
+def classifier(**params):
+    defaults = {"max_epochs": 3, "augment": "none", "random_state": 0}
+    return FineTunedClassifier("lenet5", **{**defaults, **params})
+
+
+def regressor(**params):
+    defaults = {"max_epochs": 3, "augment": "none", "random_state": 0}
+    return FineTunedRegressor("lenet5", **{**defaults, **params})
+
+
+# ----- skorch
+
+
+def test_estimators_are_skorch_nets():
+    assert isinstance(classifier(), NeuralNetClassifier)
+    assert isinstance(regressor(), NeuralNetRegressor)
+    assert isinstance(classifier(), NeuralNet)
+
+
+def test_skorch_callbacks_score_and_stop(digits):
+    X, y = digits
+    names = np.array([f"digit {label}" for label in y])
+    net = classifier(
+        max_epochs=9,
+        train_split=ValidSplit(4, stratified=True),
+        callbacks=[
+            ("f1", EpochScoring("f1_macro", lower_is_better=False)),
+            (
+                "stop",
+                SkorchEarlyStopping(
+                    monitor="f1_macro", patience=1, lower_is_better=False
+                ),
+            ),
+        ],
+        callbacks__stop__patience=2,
+    ).fit(X, names)
+    assert 3 <= len(net.history) < 9
+    assert net.history[-1]["f1_macro"] > 0.8
+    assert {"train_loss", "valid_loss", "valid_acc", "dur"} <= set(net.history[-1])
+    assert set(net.predict(X)) <= set(names)
+
+
+def test_predefined_split_is_watched_and_not_trained_on(digits):
+    X, y = digits
+    held_out = Dataset(X[:50], y[:50])
+    net = classifier(train_split=predefined_split(held_out), early_stopping=True)
+    net.fit(X[50:], y[50:])
+    loss = net.epochs_["valid_loss"][net.best_epoch_]
+    probabilities = net.predict_proba(X[:50])[np.arange(50), y[:50]]
+    assert loss == pytest.approx(-np.log(probabilities).mean(), rel=1e-3)
+
+
+def test_optimizer_parameters_and_groups_are_skorch_s(digits):
+    X, y = digits
+    net = classifier(
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        optimizer__param_groups=[("head.bias", {"lr": 0.5})],
+        schedule="constant",
+        warmup=0,
+        max_epochs=1,
+    ).fit(X, y)
+    first = net.optimizer_.param_groups[0]
+    assert isinstance(net.optimizer_, torch.optim.SGD)
+    assert (first["lr"], first["momentum"], len(first["params"])) == (0.5, 0.9, 1)
+    with pytest.raises(ValueError, match="matches no trained parameter"):
+        classifier(optimizer__param_groups=[("typo.*", {"lr": 1})]).fit(X, y)
+
+
+def test_iterator_parameters_reach_the_iterator(digits):
+    X, y = digits
+    seen = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+            seen.append(len(batch[1]))
+
+    classifier(iterator_train__batch_size=50, max_epochs=1, callbacks=[Watch()]).fit(
+        X, y
+    )
+    assert seen == [50] * 4
+
+
+def test_partial_fit_and_warm_start_go_on(digits):
+    X, y = digits
+    once = classifier(max_epochs=2, schedule="constant", warmup=0).fit(X, y)
+    start = once.module_.head.weight.clone()
+    assert len(once.partial_fit(X, y).history) == 4
+    assert not torch.equal(start, once.module_.head.weight)
+    again = classifier(max_epochs=2, warm_start=True).fit(X, y)
+    assert len(again.fit(X, y).history) == 4
+    with pytest.raises(ValueError, match=r"not among the classes: \[np.int64\(77\)\]"):
+        again.fit(X, np.where(y == 3, 77, y))
+
+
+def test_partial_fit_learns_classes_that_come_later(digits):
+    X, y = digits
+    early, late = y < 5, y >= 5
+    net = classifier(max_epochs=5, schedule="constant")
+    net.partial_fit(X[early], y[early], classes=np.arange(10))
+    assert net.predict_proba(X).shape == (200, 10)
+    for _ in range(3):
+        net.partial_fit(X, y)
+    assert net.score(X[late], y[late]) > 0.8
+
+
+def test_parameters_are_saved_and_loaded(digits, tmp_path):
+    X, y = digits
+    net = classifier().fit(X, y)
+    net.save_params(f_params=tmp_path / "net.pt", f_history=tmp_path / "history.json")
+    other = classifier(classes=range(10), value_range=(0, 16)).initialize()
+    other.load_params(f_params=tmp_path / "net.pt", f_history=tmp_path / "history.json")
+    np.testing.assert_array_equal(net.predict_proba(X), other.predict_proba(X))
+    assert len(other.history) == 3
+    with pytest.raises(ValueError, match="parameter classes"):
+        classifier().initialize()
+
+
+def test_new_rate_of_a_fitted_net_keeps_the_proportions(digits):
+    X, y = digits
+    net = classifier(unfreeze=2, lr=1e-3, lr_decay=0.1).fit(X, y)
+    net.set_params(lr=1e-2)
+    rates = sorted({group["lr"] for group in net.optimizer_.param_groups})
+    np.testing.assert_allclose(rates, [1e-4, 1e-3, 1e-2])
+
+
+# ----- the head
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_probe_is_the_logistic_regression_on_frozen_embeddings(digits, n_classes):
+    X, y = digits[0], digits[1] % n_classes
+    features = PretrainedFeatures("lenet5").fit(X)
+    reference = make_pipeline(
+        features, StandardScaler(), LogisticRegression(max_iter=1000)
+    ).fit(X[:150], y[:150])
+    for unfreeze in ("head", 1, "all"):
+        net = classifier(unfreeze=unfreeze, max_epochs=0).fit(X[:150], y[:150])
+        np.testing.assert_allclose(
+            net.predict_proba(X), reference.predict_proba(X), atol=2e-4
+        )
+
+
+def test_regression_probe_is_the_ridge_on_frozen_embeddings(digits):
+    X, y = digits[0], 1000 + 50.0 * digits[1]
+    features = PretrainedFeatures("lenet5").fit(X)
+    reference = make_pipeline(features, StandardScaler(), Ridge()).fit(X, y)
+    net = regressor(max_epochs=0).fit(X, y)
+    np.testing.assert_allclose(net.predict(X), reference.predict(X), rtol=1e-4)
+
+
+def test_random_head_starts_elsewhere_and_learns(digits):
+    X, y = digits
+    start = classifier(head_init="random", max_epochs=0).fit(X, y).score(X, y)
+    end = classifier(head_init="random", max_epochs=20, lr=0.01).fit(X, y).score(X, y)
+    assert start < 0.5 < 0.9 < end
+
+
+def test_head_of_the_user(digits):
+    X, y = digits
+
+    def head(n_features, n_outputs):
+        return torch.nn.Sequential(
+            torch.nn.Linear(n_features, 32),
+            torch.nn.ReLU(),
+            torch.nn.Linear(32, n_outputs),
+        )
+
+    net = classifier(head=head, head_init="random", max_epochs=20, lr=0.01).fit(X, y)
+    assert net.score(X, y) > 0.9
+    with pytest.raises(ValueError, match="head_init='random'"):
+        classifier(head=head).fit(X, y)
+
+
+# ----- rates
+
+
+def test_each_depth_has_its_rate_and_norms_do_not_decay(digits):
+    X, y = digits
+    net = classifier(
+        unfreeze="all",
+        lr=1e-3,
+        lr_decay=0.5,
+        optimizer__weight_decay=0.05,
+        max_epochs=1,
+    ).fit(X, y)
+    groups = {
+        id(parameter): group
+        for group in net.optimizer_.param_groups
+        for parameter in group["params"]
+    }
+    depth = {"head": 0, "fc6": 1, "stage2": 2, "stage1": 3, "stem": 4}
+    for name, parameter in net.module_.named_parameters():
+        group = groups[id(parameter)]
+        stage = name.split(".")[0 if name.startswith("head") else 1]
+        assert group["lr"] == pytest.approx(1e-3 * 0.5 ** depth[stage])
+        assert group["weight_decay"] == (0.05 if parameter.ndim > 1 else 0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "expected"),
+    [
+        ("constant", 0.0, [1, 1, 1]),
+        ("constant", 0.5, [0.01, 1, 1]),
+        ("cosine", 0.0, [1, 0.5, 0.0245]),
+        ("cosine", 0.1, [0.01, 0.5868, 0.0302]),
+        ("onecycle", 0.5, [0.04, 1, 0.0955]),
+    ],
+)
+def test_schedule(schedule, warmup, expected):
+    factors = [rate_factor(schedule, warmup, progress) for progress in (0, 0.5, 0.9)]
+    np.testing.assert_allclose(factors, expected, atol=1e-4)
+
+
+def test_schedule_runs_over_all_steps_and_rates_come_back(digits):
+    X, y = digits
+    rates = []
+
+    class Watch(Callback):
+        def on_grad_computed(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    net = classifier(
+        lr=1e-3, warmup=0, max_epochs=2, batch_size=100, callbacks=[Watch()]
+    ).fit(X, y)
+    expected = [1e-3 * rate_factor("cosine", 0, step / 4) for step in range(4)]
+    np.testing.assert_allclose(rates, expected)
+    assert net.optimizer_.param_groups[0]["lr"] == 1e-3
+
+
+def test_rates_are_left_to_a_scheduler_of_the_user(digits):
+    X, y = digits
+    scheduler = LRScheduler("StepLR", step_size=1, gamma=0.1)
+    net = classifier(schedule="constant", warmup=0, callbacks=[scheduler], lr=1e-2).fit(
+        X, y
+    )
+    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
+
+
+def test_rate_is_found(digits, capsys):
+    X, y = digits
+    net = classifier(lr="find", max_epochs=1, head_init="random", verbose=1).fit(X, y)
+    assert 1e-5 < net.lr_ < 1e-1
+    assert "lr='find'" in capsys.readouterr().out
+    assert len(net.lr_curve_["lr"]) == len(net.lr_curve_["loss"]) > 10
+    # The test leaves no trace: the same net as with that rate from the start.
+    plain = classifier(lr=net.lr_, max_epochs=1, head_init="random").fit(X, y)
+    np.testing.assert_allclose(net.predict_proba(X), plain.predict_proba(X), atol=1e-6)
+
+
+# ----- early stopping
+
+
+def test_best_epoch_remains_epoch_0_included(digits):
+    X, y = digits
+    # A rate that wrecks the network: whatever is trained is worse than the probe.
+    net = classifier(
+        lr=1.0, early_stopping=True, validation_fraction=0.3, n_iter_no_change=2
+    ).fit(X, y)
+    assert net.best_epoch_ == 0
+    assert len(net.history) == 2
+    probe = classifier(early_stopping=True, validation_fraction=0.3, max_epochs=0)
+    np.testing.assert_array_equal(
+        net.predict_proba(X), probe.fit(X, y).predict_proba(X)
+    )
+
+
+def test_early_stopping_keeps_the_best_epoch(digits):
+    X, y = digits
+    net = classifier(
+        lr=3e-3,
+        early_stopping=True,
+        validation_fraction=0.4,
+        max_epochs=8,
+        head_init="random",
+    ).fit(X, y)
+    table = net.epochs_
+    order = sorted(
+        range(len(table["epoch"])),
+        key=lambda i: (table["valid_acc"][i], -table["valid_loss"][i]),
+    )
+    assert net.best_epoch_ == order[-1] > 0
+    assert table["valid_acc"][0] < table["valid_acc"].max()
+
+
+def test_without_early_stopping_all_rows_are_trained_on(digits):
+    X, y = digits
+    net = classifier(max_epochs=1).fit(X, y)
+    assert sum(batch["train_batch_size"] for batch in net.history[0]["batches"]) == 200
+    assert "valid_loss" not in net.history[0]
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    """Return a list that gets the two sides of each inner split."""
+    divide, found = FineTuned._divide, []
+
+    def remember(net, rows, seed):
+        found.append(divide(net, rows, seed))
+        return found[-1]
+
+    monkeypatch.setattr(FineTuned, "_divide", remember)
+    return found
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_groups_stay_on_one_side(digits, sides, make):
+    X, y = digits
+    groups = np.arange(200) // 4
+    net = make(early_stopping=True, validation_fraction=0.25, max_epochs=1)
+    net.fit(X, y, groups=groups)
+    train, valid = sides[0]
+    assert not set(train.groups) & set(valid.groups)
+    assert len(train) + len(valid) == 200
+    assert 0.15 < len(valid) / 200 < 0.35
+    if make is classifier:
+        assert set(train.y) == set(range(10))
+
+
+def test_inner_split_is_stratified(digits, sides):
+    X, y = digits
+    y = (y == 0).astype(int)
+    classifier(early_stopping=True, max_epochs=1).fit(X, y)
+    valid = sides[0][1]
+    assert len(valid) == 20
+    assert valid.y.mean() == pytest.approx(y.mean(), abs=0.03)
