@@ -30,5 +30,5 @@ def describe(network: StagedNetwork, size: tuple[int, int], channels: int = 3) -
         "widths": widths,
         "n_features": x.flatten(1).shape[1],
         "n_parameters": sum(p.numel() for p in network.parameters()),
-        "gflops": round(counter.get_total_flops() / 2e9, 3),
+        "gflops": float(f"{counter.get_total_flops() / 2e9:.4g}"),
     }

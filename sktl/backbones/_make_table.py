@@ -1,12 +1,13 @@
-"""Write ``_torchvision_table.json`` from the installed torchvision.
+"""Write the tables of facts: of our own networks and of the installed torchvision.
 
-Run ``python -m sktl.backbones._make_table`` after a family was added or torchvision
-has new weights. No weights are downloaded: networks are built on torch's meta device,
-where shapes are real and numbers are not.
+Run ``python -m sktl.backbones._make_table`` after a family was added, torchvision has
+new weights, or a file in ``weights/`` has changed. No weights are downloaded: networks
+are built on torch's meta device, where shapes are real and numbers are not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from functools import partial
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from torchvision import models
 
+from sktl.backbones import _own
 from sktl.backbones._build import build_empty
 from sktl.backbones._describe import describe
 from sktl.backbones._staged import StagedNetwork, carve
@@ -22,6 +24,7 @@ from sktl.backbones._torchvision_families import Family, family_of
 from sktl.images import Recipe
 
 TABLE = Path(__file__).with_name("_torchvision_table.json")
+OWN_TABLE = Path(__file__).with_name("_own_table.json")
 TASKS = {
     "classification": models,
     "detection": models.detection,
@@ -158,7 +161,28 @@ def as_text(table: dict) -> str:
     return short.replace("[ ", "[").replace(" ]", "]") + "\n"
 
 
+def make_own_table() -> dict:
+    """Return the table of our own networks and the weights that lie beside them."""
+    return {name: own_facts_of(name) for name in _own.names()}
+
+
+def own_facts_of(name: str) -> dict:
+    """Return the facts of one network of ours, read off its class and its file."""
+    source, recipe = _own.OwnSource(name), _own.recipe_of(name)
+    model = build_empty(partial(source.model, None, random=True))
+    stages = {stage: stage for stage, _ in model.named_children() if stage != "head"}
+    network = StagedNetwork(carve(model, stages), None).eval().to("meta")
+    facts = describe(network, recipe.size, recipe.channels)
+    file = Path(__file__).with_name("weights") / f"{name}.safetensors"
+    if file.is_file():
+        content = file.read_bytes()
+        facts["sha256"] = hashlib.sha256(content).hexdigest()
+        facts["mb"] = float(f"{len(content) / 1e6:.3g}")
+    return facts
+
+
 if __name__ == "__main__":
-    made = make_table()
-    TABLE.write_text(as_text(made))
-    print(f"{TABLE.name}: {len(made['backbones'])} backbones")
+    for path, make in ((OWN_TABLE, make_own_table), (TABLE, make_table)):
+        text = as_text(make())
+        path.write_text(text)
+        print(f"{path.name}: {len(text)} characters")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sktl.backbones._info import BackboneInfo
@@ -15,65 +18,41 @@ if TYPE_CHECKING:
 
     from sktl.backbones._staged import StagedNetwork
 
+
+@dataclass(frozen=True)
+class _Own:
+    """What cannot be measured on a network of ours.
+
+    Its class has the stages as attributes, and a ``head`` that is left out.
+    """
+
+    home: str
+    family: str
+    year: int
+    recipe: Recipe
+    weights: str | None = None
+
+
 _GREY_32 = Recipe((32, 32), None, channels=1, mean=(0.1307,), std=(0.3081,))
 
-# Every class has its stages as attributes, and a `head` that is left out.
-_CLASSES = {
-    "lenet5": ("sktl.backbones._lenet5", "LeNet5"),
-    "pocket": ("sktl.backbones._pocket", "Pocket"),
-    "zfnet": ("sktl.backbones._zfnet", "ZFNet"),
-}
-# SHA-256 of the files in `weights/`: what the fingerprint says, checked when loading.
-_DIGESTS = {
-    "lenet5": "cdaf5a2b2ad210aede142f4b7e0269c3d5dedcec99b16242ba4a9d75bcf39d4a",
-}
-_FACTS = {
-    "lenet5": BackboneInfo(
-        name="lenet5",
-        family="LeNet",
-        year=1998,
-        source="bundled",
-        task="classification",
-        stages=("stem", "stage1", "stage2", "fc6"),
-        widths=(6, 16, 120, 84),
-        recipe=_GREY_32,
-        n_features=84,
-        n_parameters=61194,
-        gflops=0.0,
-        weight_mb=0.25,
-        weights=("MNIST",),
+_OWN = {
+    "lenet5": _Own("_lenet5.LeNet5", "LeNet", 1998, _GREY_32, "MNIST"),
+    "pocket": _Own(
+        "_pocket.Pocket", "Pocket", 2026, Recipe((64, 64), 64), "TINY_IMAGENET"
     ),
-    "pocket": BackboneInfo(
-        name="pocket",
-        family="Pocket",
-        year=2026,
-        source="bundled",
-        task="classification",
-        stages=("stem", "stage1", "stage2", "stage3", "stage4", "pool"),
-        widths=(48, 48, 96, 160, 512, 512),
-        recipe=Recipe((64, 64), 64),
-        n_features=512,
-        n_parameters=0,
-        gflops=0.0,
-        weights=("TINY_IMAGENET",),
-    ),
-    "zfnet": BackboneInfo(
-        name="zfnet",
-        family="ZFNet",
-        year=2013,
-        source="own",
-        task="classification",
-        stages=(
-            *("stem", "stage1", "stage2", "stage3", "stage4"),
-            *("pool", "fc6", "fc7"),
-        ),
-        widths=(96, 256, 384, 384, 256, 256, 4096, 4096),
-        recipe=Recipe((224, 224), 256),
-        n_features=4096,
-        n_parameters=0,
-        gflops=0.0,
-    ),
+    "zfnet": _Own("_zfnet.ZFNet", "ZFNet", 2013, Recipe((224, 224), 256)),
 }
+
+
+@lru_cache
+def table() -> dict[str, dict]:
+    """Return the measured facts of our networks, and the SHA-256 of their weights.
+
+    ``python -m sktl.backbones._make_table`` writes them; they are what a fingerprint
+    says, and what a file is checked against when it is loaded.
+    """
+    text = files("sktl.backbones").joinpath("_own_table.json").read_text()
+    return json.loads(text)
 
 
 @dataclass(frozen=True)
@@ -84,19 +63,34 @@ class OwnSource:
 
     def info(self, published: str | None = None) -> BackboneInfo:
         """Return the facts."""
-        return _FACTS[self.name]
+        own, facts = _OWN[self.name], table()[self.name]
+        return BackboneInfo(
+            name=self.name,
+            family=own.family,
+            year=own.year,
+            source="bundled" if own.weights else "own",
+            task="classification",
+            stages=tuple(facts["stages"]),
+            widths=tuple(facts["widths"]),
+            recipe=own.recipe,
+            n_features=facts["n_features"],
+            n_parameters=facts["n_parameters"],
+            gflops=facts["gflops"],
+            weight_mb=facts.get("mb"),
+            weights=(own.weights,) if own.weights else (),
+        )
 
     def published(self, weights: str) -> BundledFile | None:
         """Return the file in the package, or None if there is no such name."""
-        names = _FACTS[self.name].weights
-        if weights not in ("default", *names) or self.name not in _DIGESTS:
+        own, facts = _OWN[self.name], table()[self.name]
+        if weights not in ("default", own.weights) or "sha256" not in facts:
             return None
-        return BundledFile(f"{self.name}.safetensors", _DIGESTS[self.name], names[0])
+        return BundledFile(f"{self.name}.safetensors", facts["sha256"], own.weights)
 
     def model(self, published: str | None, *, random: bool) -> nn.Module:
         """Build the network without weights."""
-        module, name = _CLASSES[self.name]
-        return getattr(importlib.import_module(module), name)()
+        module, _, name = _OWN[self.name].home.partition(".")
+        return getattr(importlib.import_module(f"sktl.backbones.{module}"), name)()
 
     def staged(self, model: nn.Module, info: BackboneInfo) -> StagedNetwork:
         """Cut ``model`` into its stages."""
@@ -111,9 +105,14 @@ class OwnSource:
 
 def find(name: str) -> OwnSource | None:
     """Return the source of ``name``, or None if it is not one of ours."""
-    return OwnSource(name) if name in _FACTS else None
+    return OwnSource(name) if name in _OWN else None
+
+
+def recipe_of(name: str) -> Recipe:
+    """Return how the images of one of our networks are prepared."""
+    return _OWN[name].recipe
 
 
 def names() -> list[str]:
     """Return the names of our own networks."""
-    return list(_FACTS)
+    return list(_OWN)
