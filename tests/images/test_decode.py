@@ -179,7 +179,7 @@ def test_many_threads_may_read_the_same_images(tmp_path):
         barrier = threading.Barrier(8)
 
         def read(i, rows=rows, barrier=barrier):
-            barrier.wait()
+            barrier.wait(timeout=20)
             return rows[i]
 
         with ThreadPoolExecutor(8) as pool:
