@@ -50,7 +50,7 @@ class StagedNetwork(nn.Module):
 
     >>> activation = network.run(images, upto="stage2")
     >>> activation.shape
-    torch.Size([2, 256, 7, 7])
+    torch.Size([2, 256, 3, 3])
     >>> embedding = network.flat(network.run(activation, after="stage2"))
     >>> torch.allclose(embedding, network(images))
     True
