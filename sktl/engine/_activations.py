@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sktl.engine._compiled_files import is_known_to_fail
 from sktl.engine._device import resolve_device
 from sktl.engine._part import FrozenPart
 from sktl.engine._progress import progress_bar
@@ -86,13 +88,28 @@ def activations(
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} is not 'raise' or 'nan'.")
-    call = _Call(rows, part, shelf_for(cache), raises=on_error == "raise")
-    call.look_up()
+    call = _look_up(rows, part, cache, on_error)
     if call.missing:
-        call.compute(resolve_device(device), batch_size, verbose, label)
+        from sktl.engine._engines import EngineFailedError
+
+        try:
+            call.compute(resolve_device(device), batch_size, verbose, label)
+        except EngineFailedError:
+            call = _look_up(rows, replace(part, engine="torch"), cache, on_error)
+            if call.missing:
+                call.compute(resolve_device(device), batch_size, verbose, label)
     if call.unreadable:
         call.report_unreadable()
     return call.result()
+
+
+def _look_up(rows, part: FrozenPart, cache, on_error: str) -> _Call:
+    """Return a call that knows what the store holds."""
+    if part.engine == "openvino" and is_known_to_fail(part):
+        part = replace(part, engine="torch")
+    call = _Call(rows, part, shelf_for(cache), raises=on_error == "raise")
+    call.look_up()
+    return call
 
 
 class _Call:
@@ -145,6 +162,7 @@ class _Call:
         def take(n: int) -> list[int]:
             return [self.first[key] for key in work.take(n)]
 
+        done = 0
         with progress_bar(len(self.missing), verbose, label) as advance:
             try:
                 while True:
@@ -152,7 +170,12 @@ class _Call:
                     workshop.only_decode = self.raises and bool(self.unreadable)
                     with contextlib.closing(workshop.run(take)) as batches:
                         for batch in batches:
-                            advance(self._receive(batch, work))
+                            n = self._receive(batch, work)
+                            advance(n)
+                            done += n
+                            workshop.engine.consider_change(
+                                done, len(self.missing) - done
+                            )
                             if self.raises and self.unreadable:
                                 workshop.only_decode = True
                     advance(self._place(work.collected()))
@@ -160,6 +183,7 @@ class _Call:
                         break
             finally:
                 work.leave()
+                workshop.engine.close()
 
     def _receive(self, batch: Batch, work: Work) -> int:
         """Keep and store the rows of one batch; return how many are done with."""
@@ -170,6 +194,8 @@ class _Call:
         _count_embedded(len(batch.positions))
         values = zip(batch.positions, batch.values, strict=True)
         fresh = {self.keys[i]: row for i, row in values}
+        if self.out is None and self.shelf is not None:
+            self.shelf.expect(len(self.missing) * batch.values[0].nbytes)
         self._place(fresh)
         work.store(fresh)
         return len(fresh) + len(batch.unreadable)

@@ -1,8 +1,10 @@
 """``Shelf``: a store as this process sees it. Whatever the disk does, it never raises.
 
-Rows this process used last are in memory, the others in a database file. When the
-file cannot be written or was damaged, there is one warning, and the shelf answers as
-if it held less; a damaged file is left aside and a new one begun.
+Rows this process used last are in memory, the others in a file. When that cannot be
+written or was damaged, there is one warning, and the shelf answers as if it held less.
+
+A damaged file is left as it is and a new one begun, under a name of its own: the
+journal of one can then never be replayed onto another.
 """
 
 from __future__ import annotations
@@ -15,27 +17,24 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 
+from sktl.engine._claims import Claims
 from sktl.engine._database import Database
+from sktl.engine._forgiving import Forgiving
 from sktl.engine._memory import RowMemory
 from sktl.engine._owner import Owner
 from sktl.engine._rows_format import CorruptRowError, decode_row, encode_row
 from sktl.exceptions import CacheWarning
 
-T = TypeVar("T")
-
 _FILE = re.compile(r"rows-v1-(\d{4})\.sqlite")
+_CLAIMS = "claims-v1.sqlite"
 _DEFAULT_MAX_BYTES = 8 * 2**30
 _SHARE_OF_FREE_DISK = 0.1
-# After the disk refused, it is left alone for a while: it may have been cleared since.
-_PAUSE_SECONDS = 30.0
 # Uses are noted to the hour, so that reading rarely writes.
 _USED_RESOLUTION = 3600
-_UNWRITABLE = ("full", "readonly", "locked", "unable to open", "disk I/O")
 
 _shelves: dict[str, Shelf] = {}
 _shelves_lock = threading.Lock()
@@ -54,23 +53,33 @@ def shelf_at(folder: str, *, max_bytes: int | None, lasting: bool) -> Shelf:
 
 
 class Shelf:
-    """The rows under one folder."""
+    """The rows under one folder.
+
+    Parameters
+    ----------
+    folder : str
+        Made when the first row is stored.
+    lasting : bool
+        Whether rows are to survive a power cut. Those of this run would not anyway.
+    max_bytes : int, optional
+        The bound on their size on disk.
+    """
 
     def __init__(self, folder: str, *, lasting: bool, max_bytes: int | None = None):
         self.folder = folder
         self.lasting = lasting
         self.memory = RowMemory()
         self._max_bytes = max_bytes
-        self._lock = threading.RLock()
-        self._database: Database | None = None
-        self._pid = os.getpid()
-        self._resumes_at = {"read": 0.0, "write": 0.0}
         self._warned: set[str] = set()
-        self._writes_since_check = 0
+        self._bytes_since_check = 0
+        self._rows = Forgiving(self._open_rows, self._begin_anew, self._warn_rows)
+        self._claims = Forgiving(
+            self._open_claims, self._remove_claims, self._warn_claims
+        )
 
     @property
     def max_bytes(self) -> int:
-        """The bound on the file's size."""
+        """The bound on the size on disk."""
         if self._max_bytes is None:
             existing = self.folder
             while not os.path.isdir(existing) and os.path.dirname(existing) != existing:
@@ -91,13 +100,12 @@ class Shelf:
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """Return the rows held for ``keys``."""
-        self._notice_changes()
+        if self._rows.notice_changes():
+            self.memory.clear()
         found = self.memory.read(keys)
         if len(found) < len(keys):
             missing = [key for key in keys if key not in found]
-            fresh = self._guarded(
-                lambda database: self._read(database, missing), {}, use="read"
-            )
+            fresh = self._rows.attempt(lambda f: self._read(f, missing), {}, use="read")
             self.memory.write(fresh)
             found.update(fresh)
         return found
@@ -117,7 +125,7 @@ class Shelf:
                 stale.append(key)
         if corrupt:
             self._warn(
-                "rows",
+                "damage",
                 f"{corrupt} rows of the embedding store at {self.folder!r} were "
                 "damaged on disk. They are computed again.",
             )
@@ -128,161 +136,117 @@ class Shelf:
         return rows
 
     def write(self, rows: dict[bytes, np.ndarray], owner: Owner) -> None:
-        """Keep freshly computed rows."""
+        """Keep freshly computed rows, and drop the claims on them."""
         self.memory.write(rows)
         items = [(key, encode_row(key, row)) for key, row in rows.items()]
-        self._guarded(lambda database: database.write(items, owner), None)
-        self._writes_since_check += sum(len(blob) for _, blob in items)
-        if self._writes_since_check > self.max_bytes // 50:
-            self._writes_since_check = 0
-            self._guarded(self._make_room, None)
+        self._rows.attempt(lambda f: f.write(items), None)
+        self._claims.attempt(lambda f: f.drop(list(rows), owner), None)
+        self._bytes_since_check += sum(len(blob) for _, blob in items)
+        if self._bytes_since_check > self.max_bytes // 50:
+            self._bytes_since_check = 0
+            self._rows.attempt(self._make_room, None)
 
     def _make_room(self, database: Database) -> None:
         """Drop what was used longest ago when the bound is passed."""
         if database.used_bytes() > self.max_bytes:
             database.evict(int(self.max_bytes * 0.9))
 
+    def expect(self, n_bytes: int) -> None:
+        """Say so if the rows of one call will not fit."""
+        if n_bytes > self.max_bytes:
+            self._warn(
+                "size",
+                f"The embeddings of one call take {_in_words(n_bytes)}, and the store "
+                f"at {self.folder!r} keeps {_in_words(self.max_bytes)}: the first will "
+                "have gone when they are wanted again. Pass "
+                "cache=EmbeddingStore(path, max_bytes=...) to keep more.",
+            )
+
     def claim(
         self, keys: Sequence[bytes], owner: Owner
     ) -> tuple[set[bytes], set[bytes]]:
         """Return the keys that ``owner`` is to compute, and those already stored."""
-        return self._guarded(
-            lambda database: database.claim(keys, owner), (set(keys), set())
+        return self._claims.attempt(
+            lambda f: f.claim(keys, owner, self._present), (set(keys), set())
         )
 
     def free(self, keys: Sequence[bytes]) -> list[bytes]:
         """Return the keys that nobody is computing any more."""
-        return self._guarded(lambda database: database.free(keys), list(keys))
+        taken = self._claims.attempt(lambda f: f.taken(keys), set())
+        return [key for key in keys if key not in taken]
+
+    def _present(self, keys: Sequence[bytes]) -> set[bytes]:
+        return self._rows.attempt(lambda f: f.present(keys), set(), use="read")
 
     def beat(self, owner: Owner) -> None:
         """Show that ``owner`` is still at work."""
-        self._guarded(lambda database: database.beat(owner), None)
+        self._claims.attempt(lambda f: f.beat(owner), None)
 
     def leave(self, owner: Owner) -> None:
         """Drop what ``owner`` claims."""
-        self._guarded(lambda database: database.leave(owner), None)
+        self._claims.attempt(lambda f: f.leave(owner), None)
 
     # What its owner asks for
 
-    def figures(self) -> dict:
+    def figures(self) -> dict[str, int]:
         """Return what ``EmbeddingStore.info`` shows."""
         empty = {"rows": 0, "bytes": 0, "computed": 0}
         if self._generation() == 0:
             return empty
-        return self._guarded(Database.figures, empty, use="read")
+        return self._rows.attempt(Database.figures, empty, use="read")
 
     def prune(self, max_bytes: int | None = None) -> int:
-        """Drop rows until ``max_bytes`` suffice, and all that is left aside."""
+        """Drop rows until ``max_bytes`` suffice, and files that were set aside."""
         limit = self.max_bytes if max_bytes is None else max_bytes
         self.memory.clear()
-        self._remove_files(keep_newest=True)
+        self._remove_rows(but=self._generation())
         if self._generation() == 0:
             return 0
 
         def prune(database: Database) -> int:
-            database.forget_the_dead()
             dropped = database.evict(limit)
             database.shrink()
             return dropped
 
-        return self._guarded(prune, 0)
+        return self._rows.attempt(prune, 0)
 
     def clear(self) -> None:
         """Forget every row."""
-        with self._lock:
-            self._close()
-            self.memory.clear()
-            self._resumes_at = {"read": 0.0, "write": 0.0}
-            self._remove_files(keep_newest=False)
+        self.close()
+        self.memory.clear()
+        self._rows.resume()
+        self._claims.resume()
+        self._remove_rows(but=None)
 
-    # The file
+    def close(self) -> None:
+        """Close the files; they are opened again when needed."""
+        self._rows.close()
+        self._claims.close()
 
-    def _notice_changes(self) -> None:
-        """Let go of a file that was removed, replaced or opened before a fork."""
-        with self._lock:
-            if self._pid != os.getpid():
-                # SQLite forbids to use, or even to close, a connection across a fork.
-                self._pid = os.getpid()
-                self._database, _leaked = None, self._database
-                _leaks.append(_leaked)
-            elif self._database is not None and not self._database.is_current():
-                self._close()
-                self.memory.clear()
+    # The files
 
-    def _guarded(
-        self, action: Callable[[Database], T], otherwise: T, use: str = "write"
-    ) -> T:
-        """Run ``action`` on the database; on failure warn once and return the other."""
-        with self._lock:
-            self._notice_changes()
-            if time.monotonic() < self._resumes_at[use]:
-                return otherwise
-            for _attempt in range(2):
-                try:
-                    return action(self._open())
-                except (sqlite3.Error, OSError) as error:
-                    if self._is_damage(error):
-                        self._set_aside(error)
-                        continue
-                    self._pause(error, use)
-                    return otherwise
-            return otherwise
+    def _open_rows(self) -> Database:
+        """Open the newest generation, or begin the first."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        return Database(self._path(max(self._generation(), 1)), durable=self.lasting)
 
-    def _open(self) -> Database:
-        """Return the open database, of the newest generation."""
-        if self._database is None:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self._database = Database(
-                self._path(max(self._generation(), 1)), lasting=self.lasting
-            )
-        return self._database
+    def _open_claims(self) -> Claims:
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        return Claims(os.path.join(self.folder, _CLAIMS), durable=False)
 
-    @staticmethod
-    def _is_damage(error: Exception) -> bool:
-        """Tell a damaged file from a disk that refuses."""
-        if isinstance(error, OSError):
-            return False
-        text = str(error)
-        if isinstance(error, sqlite3.OperationalError):
-            return not any(reason in text for reason in _UNWRITABLE)
-        return isinstance(error, sqlite3.DatabaseError)
-
-    def _set_aside(self, error: Exception) -> None:
-        """Leave the damaged file alone and begin a new one."""
+    def _begin_anew(self, damaged: str | None) -> None:
+        """Leave the damaged file alone and begin the next generation."""
         newest = self._generation()
-        damaged = newest if self._database is None else _number(self._database.path)
-        self._close()
-        self._warn(
-            "damage",
-            f"The embedding store at {self.folder!r} is damaged ({error}). It is set "
-            "aside and a new one begun; embeddings are computed again.",
-        )
-        if newest <= damaged:
+        number = _number(damaged) if damaged else newest
+        if newest <= number:  # else another process has done so already
             with contextlib.suppress(OSError):
-                path = self._path(damaged + 1)
+                path = self._path(number + 1)
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
 
-    def _pause(self, error: Exception, use: str) -> None:
-        """Leave the disk alone for a while; what may not be written may be read."""
-        self._close()
-        self._resumes_at[use] = time.monotonic() + _PAUSE_SECONDS
-        self._warn(
-            "disk",
-            f"The embedding store at {self.folder!r} cannot be used ({error}). "
-            "Embeddings are right, but are computed again when needed.",
-        )
-
-    def _warn(self, kind: str, message: str) -> None:
-        """Warn once in this process for each store and kind of trouble."""
-        if kind not in self._warned:
-            self._warned.add(kind)
-            warnings.warn(message, CacheWarning, stacklevel=2)
-
-    def _close(self) -> None:
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
-            self._database = None
+    def _remove_claims(self, damaged: str | None) -> None:
+        for suffix in ("", "-journal"):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(self.folder, _CLAIMS + suffix))
 
     def _path(self, generation: int) -> str:
         return os.path.join(self.folder, f"rows-v1-{generation:04d}.sqlite")
@@ -294,17 +258,47 @@ class Shelf:
         except OSError:
             return 0
 
-    def _remove_files(self, *, keep_newest: bool) -> None:
-        newest = self._generation() if keep_newest else None
+    def _remove_rows(self, *, but: int | None) -> None:
+        """Remove the files of all generations ``but`` one."""
         with contextlib.suppress(OSError):
             for name in os.listdir(self.folder):
                 number = _number(name.removesuffix("-journal"))
-                if number and number != newest:
+                if number and number != but:
                     with contextlib.suppress(OSError):
                         os.remove(os.path.join(self.folder, name))
 
+    # What is said
 
-_leaks: list[Database | None] = []
+    def _warn_rows(self, kind: str, error: Exception) -> None:
+        if kind == "damage":
+            self._warn(
+                kind,
+                f"The embedding store at {self.folder!r} is damaged ({error}). It is "
+                "set aside and a new one begun; embeddings are computed again.",
+            )
+        else:
+            self._warn(
+                kind,
+                f"The embedding store at {self.folder!r} cannot be used ({error}). "
+                "Embeddings are right, but are computed again when needed.",
+            )
+
+    def _warn_claims(self, kind: str, error: Exception) -> None:
+        # Without claims, two processes may compute the same row: no harm but time.
+        # When the disk refuses, it refuses rows too, and those are warned about.
+        if kind == "disk":
+            self._warn_rows(kind, error)
+
+    def _warn(self, kind: str, message: str) -> None:
+        """Warn once in this process for each store and kind of trouble."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, CacheWarning, stacklevel=2)
+
+
+def _in_words(n_bytes: int) -> str:
+    """Return a size for people."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes > 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _number(path: str) -> int:

@@ -18,5 +18,5 @@ def own_session(monkeypatch, tmp_path):
     yield
     for folder, shelf in list(_shelf._shelves.items()):
         if folder not in shelves:
-            shelf._close()
+            shelf.close()
             del _shelf._shelves[folder]

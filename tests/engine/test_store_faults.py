@@ -69,7 +69,7 @@ def test_killed_at_any_moment_it_loses_only_what_was_in_flight(tmp_path, times):
         shelf = fresh_shelf(tmp_path)
         keys = [writer.key(i) for i in stored]
         found, warned = caught(lambda s=shelf, k=keys: s.read(k))
-        shelf._close()
+        shelf.close()
         assert not warned
         assert len(found) == len(stored)
     for i in rng.sample(sorted(stored), 50):
@@ -132,7 +132,7 @@ def test_flipped_bits_never_change_a_number(tmp_path, seed):
     shelf = fresh_shelf(tmp_path)
     rows = {writer.key(i): writer.row(i) for i in range(120)}
     shelf.write(rows, Owner())
-    shelf._close()
+    shelf.close()
     path = database_file(tmp_path)
     data = bytearray(path.read_bytes())
     rng = random.Random(seed)
@@ -150,7 +150,7 @@ def test_flipped_bits_never_change_a_number(tmp_path, seed):
             shelf.claim(missing, owner)
             shelf.write({key: rows[key] for key in missing}, owner)
         shelf.leave(owner)
-        shelf._close()
+        shelf.close()
         return found
 
     found, warned = caught(use)
@@ -170,7 +170,7 @@ def test_truncated_file_gives_right_numbers_and_one_warning(tmp_path, left, is_o
     shelf = shelf_module.shelf_at(str(tmp_path), max_bytes=None, lasting=True)
     shelf.memory.clear()
     if not is_open:
-        shelf._close()
+        shelf.close()
     os.truncate(database_file(tmp_path), left)
     values, warned = caught(lambda: activations(rows, part, cache=tmp_path))
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
@@ -207,7 +207,7 @@ def test_triggers_in_a_foreign_store_do_not_run(tmp_path):
     connection = sqlite3.connect(path)
     with connection:
         connection.execute(
-            "CREATE TRIGGER evil AFTER INSERT ON claims BEGIN DELETE FROM rows; END"
+            "CREATE TRIGGER evil AFTER INSERT ON rows BEGIN DELETE FROM rows; END"
         )
     connection.close()
     shelf_module._shelves.clear()
@@ -221,8 +221,8 @@ def test_triggers_in_a_foreign_store_do_not_run(tmp_path):
 def test_full_disk_gives_right_numbers_and_one_warning(tmp_path, monkeypatch):
     original = shelf_module.Database._prepare
 
-    def small(self, lasting):
-        original(self, lasting)
+    def small(self, durable):
+        original(self, durable)
         self._connection.execute("PRAGMA max_page_count=8")
 
     monkeypatch.setattr(shelf_module.Database, "_prepare", small)
@@ -287,7 +287,7 @@ def test_file_size_limit_gives_one_warning(tmp_path):
 def test_read_only_folder_is_read_and_warned_about_once(tmp_path):
     shelf = fresh_shelf(tmp_path / "store")
     shelf.write({writer.key(i): writer.row(i) for i in range(100)}, Owner())
-    shelf._close()
+    shelf.close()
     os.chmod(database_file(tmp_path / "store"), 0o444)
     os.chmod(tmp_path / "store", 0o555)
     if os.geteuid() == 0:
@@ -319,3 +319,15 @@ def test_only_the_owner_may_read(tmp_path):
     folder = tmp_path / "a" / "store"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+
+
+def test_damaged_claims_cost_nothing_but_time(tmp_path):
+    rows, part = make_rows(20), make_part()
+    activations(make_rows(5), part, cache=tmp_path)
+    shelf_module._shelves.clear()
+    (tmp_path / "claims-v1.sqlite").write_bytes(b"nonsense" * 5000)
+    before = images_embedded()
+    values, warned = caught(lambda: activations(rows, part, cache=tmp_path))
+    assert not warned
+    assert images_embedded() - before == 15
+    np.testing.assert_allclose(values, reference(rows, part), rtol=1e-5, atol=1e-6)

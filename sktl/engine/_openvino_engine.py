@@ -1,0 +1,159 @@
+"""The OpenVINO engine: the network up to the cut, converted, compiled, and kept.
+
+Measured here against torch with folded norms, in the same two streams: 1.1 to 2 times
+as fast at float32, and to 1e-6 the same numbers; 1.2 to 3 times at bfloat16. One
+compiled network serves all batch sizes: with a free batch dimension it is as fast as
+with a fixed one, and its rows are the same to the bit whatever their companions.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import openvino
+import torch
+from torch import Tensor
+
+from sktl.engine._compiled_files import (
+    has_compiled,
+    is_known_to_fail,
+    read_compiled,
+    remember_failure,
+    write_compiled,
+)
+from sktl.engine._part import FrozenPart
+from sktl.engine._threads import one_thread
+from sktl.engine._torch_engine import Prefix, stack
+
+_COMPILED_NETWORKS = 4
+_TYPES = {"float32": "f32", "bfloat16": "bf16"}
+# Largest difference to torch, relative to the largest value, that is rounding.
+_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
+# What tracing and converting raise on networks that they cannot follow.
+_CONVERSION_ERRORS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+)
+
+_compiled: OrderedDict[tuple, openvino.CompiledModel] = OrderedDict()
+_lock = threading.RLock()
+
+
+class ConversionError(RuntimeError):
+    """OpenVINO cannot run this network."""
+
+
+class OpenVinoRunner:
+    """Runs batches of prepared images through a compiled network."""
+
+    def __init__(self, part: FrozenPart, network: openvino.CompiledModel):
+        self.recipe = part.recipe
+        self.network = network
+        self._requests: list[openvino.InferRequest] = []
+
+    def __call__(self, tensors: Sequence[Tensor]) -> np.ndarray:
+        """Return the float32 rows of a batch."""
+        with torch.inference_mode():
+            batch = self.recipe.normalise(stack(tensors)).contiguous().numpy()
+        try:
+            request = self._requests.pop()
+        except IndexError:
+            request = self.network.create_infer_request()
+        values = request.infer([batch])[0].astype(np.float32)  # a copy of its buffer
+        self._requests.append(request)
+        return values
+
+
+def openvino_runner(
+    part: FrozenPart, n_threads: int, *, convert: bool
+) -> OpenVinoRunner | None:
+    """Return a runner for ``part``; None if that takes a conversion not asked for.
+
+    Raises
+    ------
+    ConversionError
+        OpenVINO cannot run this network.
+    """
+    key = (part.key, n_threads)
+    with _lock:
+        network = _compiled.pop(key, None)
+        if network is None:
+            if not convert and not has_compiled(part):
+                return None
+            network = _load(part, n_threads) or (
+                _convert(part, n_threads) if convert else None
+            )
+            if network is None:
+                return None
+        _compiled[key] = network
+        while len(_compiled) > _COMPILED_NETWORKS:
+            _compiled.popitem(last=False)
+    return OpenVinoRunner(part, network)
+
+
+def _settings(part: FrozenPart, n_threads: int) -> dict[str, str]:
+    return {
+        # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
+        "INFERENCE_PRECISION_HINT": _TYPES[part.precision],
+        "INFERENCE_NUM_THREADS": str(n_threads),
+        "NUM_STREAMS": str(n_threads),
+        # Two processes of a search would be pinned to the same cores.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+
+
+def _load(part: FrozenPart, n_threads: int) -> openvino.CompiledModel | None:
+    """Return the network that an earlier process compiled, if it is there."""
+    blob = read_compiled(part)
+    if blob is None:
+        return None
+    try:
+        return openvino.Core().import_model(
+            io.BytesIO(blob), "CPU", _settings(part, n_threads)
+        )
+    except RuntimeError:  # another build of OpenVINO wrote it
+        return None
+
+
+def _convert(part: FrozenPart, n_threads: int) -> openvino.CompiledModel:
+    """Convert and compile the network, check it against torch, and keep it."""
+    if is_known_to_fail(part):
+        raise ConversionError("an earlier conversion failed")
+    shape = (part.recipe.channels, *part.recipe.size)
+    prefix = Prefix(part)
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn((3, *shape), generator=generator)
+    try:
+        with one_thread(), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = prefix(probe).numpy()
+            model = openvino.convert_model(
+                prefix,
+                example_input=probe[:2],
+                input=[openvino.PartialShape([-1, *shape])],
+            )
+        network = openvino.Core().compile_model(
+            model, "CPU", _settings(part, n_threads)
+        )
+        values = network.create_infer_request().infer([probe.numpy()])[0]
+    except _CONVERSION_ERRORS as error:
+        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
+        remember_failure(part, reason)
+        raise ConversionError(reason) from error
+    difference = np.abs(values - expected).max() / max(np.abs(expected).max(), 1e-12)
+    if not difference <= _TOLERANCES[part.precision]:
+        reason = f"its numbers differ from torch's by {difference:.1e}"
+        remember_failure(part, reason)
+        raise ConversionError(reason)
+    blob = network.export_model()
+    write_compiled(part, blob if isinstance(blob, bytes) else blob.getvalue())
+    return network

@@ -1,0 +1,73 @@
+"""What a run gets, and what cannot be had."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sktl.engine import _device, resolve_device, resolve_engine
+from sktl.exceptions import MissingExtraError
+
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a CPU")
+
+
+def test_auto_takes_openvino_on_a_cpu_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(_device, "has_module", lambda module: True)
+    assert resolve_engine("auto", "cpu", "float32") == ("openvino", "float32")
+    monkeypatch.setattr(_device, "has_module", lambda module: False)
+    assert resolve_engine("auto", "cpu", "float32") == ("torch", "float32")
+
+
+def test_openvino_that_is_not_installed_names_the_extra(monkeypatch):
+    monkeypatch.setattr(_device, "has_module", lambda module: False)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"sktl\[openvino\]"):
+        resolve_engine("openvino", "cpu", "float32")
+
+
+def test_openvino_on_a_gpu_is_an_error(monkeypatch):
+    monkeypatch.setattr(_device, "_check_device", lambda device, kind: "cuda:0")
+    with pytest.raises(ValueError, match="runs on the CPU"):
+        resolve_engine("openvino", "cuda", "float32")
+    assert resolve_engine("auto", "cuda", "float16") == ("torch", "float16")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (("onnx", "cpu", "float32"), "engine='onnx'"),
+        (("torch", "tpu", "float32"), "device='tpu'"),
+        (("torch", "cpu", "float64"), "precision='float64'"),
+        (("torch", "cpu", "float16"), "needs a GPU"),
+    ],
+)
+def test_what_is_unknown_is_named(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        resolve_engine(*arguments)
+
+
+@on_cpu
+def test_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(ValueError, match="sees 0 CUDA devices"):
+        resolve_device("cuda")
+
+
+def test_automatic_precision_follows_the_processor(monkeypatch):
+    monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda: True)
+    assert resolve_engine("torch", "cpu", "auto")[1] == "bfloat16"
+    monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda: False)
+    assert resolve_engine("torch", "cpu", "auto")[1] == "float32"
+
+
+@on_cpu
+@pytest.mark.skipif(sys.platform != "linux", reason="asks torch elsewhere")
+def test_the_answer_needs_no_torch_on_a_cpu():
+    code = (
+        "import sys; from sktl.engine import resolve_engine;"
+        "resolve_engine('auto', 'auto', 'auto'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
