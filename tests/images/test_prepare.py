@@ -9,7 +9,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 from torchvision.transforms._presets import ImageClassification
 
-from sktl.images import ImageRows, Recipe
+from sktl.images import ImageRows, Recipe, _prepare
 
 MODES = {
     "nearest": InterpolationMode.NEAREST,
@@ -137,6 +137,8 @@ def test_long_strips_keep_their_proportions_in_bounded_memory(
     recipe = Recipe((32, 32), 36, interpolation)
     pixels = photo(*shape)
     expected = as_published(pixels, recipe).int()
+    if max(shape) / min(shape) > 64 and interpolation != "nearest":
+        monkeypatch.setattr(_prepare, "_resize", lambda *_: pytest.fail("all of it"))
     assert (prepare([pixels], recipe).int() - expected).abs().max() <= 1
     floats = prepare([pixels / 255], recipe) * 255
     assert (floats - as_float(pixels, recipe)).abs().max() <= 0.5
@@ -244,8 +246,9 @@ def test_values_beyond_the_range_stay_on_the_line():
 
 
 def test_sixty_four_bit_integers_lose_nothing_before_they_are_scaled():
-    X = np.full((1, 4, 4), 2**40 + 2**39, dtype=np.int64)
-    assert (prepare(X, Recipe((4, 4), None), (2.0**40, 2.0**41)) == 0.5).all()
+    X = np.full((1, 4, 4), 2**40 + 1, dtype=np.int64)
+    value_range = (2.0**40, 2.0**40 + 4)
+    assert (prepare(X, Recipe((4, 4), None), value_range) == 0.25).all()
 
 
 @pytest.mark.parametrize("form", ["reversed", "transposed", "read-only", "every other"])
