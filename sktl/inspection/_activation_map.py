@@ -274,9 +274,12 @@ class ActivationMapDisplay:
         bar = panel.axes(left, y - 0.07, width, 0.14)
         bar.imshow(overlay(grey, ramp), aspect="auto", extent=(-1, 1, 0, 1))
         bar.set_axis_off()
-        high = f"+{strongest:.2g}  for;  the mean over places, plus a constant, "
-        high = fitted(high + "is the score", panel.width - left - width - 0.2, SMALL)
-        panel.text(left + width + 0.08, y, high, SMALL, color=MUTED, va="center")
+        left += width + 0.08
+        high = f"+{strongest:.2g}  for"
+        more = f"{high};  the mean over places, plus a constant, is the score"
+        if width_of(more, SMALL) < panel.width - left - 0.1:
+            high = more
+        panel.text(left, y, high, SMALL, color=MUTED, va="center")
 
 
 def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -240,6 +240,8 @@ class ImageConfusionDisplay:
         if n:
             title += f" ({100 * wrong / n:.1f} %)"
         self.title_, top = panel.title(title)
+        label = min(label, 0.3 * min(panel.width, panel.height))
+        below = min(below, label) if ax is None else label
         size = min(size, top - below - 0.55, panel.width - label - 0.75)
         left = 0.45 + label
         self.ax_ = panel.axes(left, top - size, size, size)

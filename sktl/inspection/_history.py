@@ -7,6 +7,7 @@ import numpy as np
 from sktl.inspection._classes import COLOURS, mark_of
 from sktl.inspection._estimators import is_fine_tuned, steps_of
 from sktl.inspection._panel import BODY, MUTED, RULE, SMALL, Panel
+from sktl.inspection._text import fitted
 
 _WORDS = {
     "train_loss": "training loss",
@@ -159,7 +160,7 @@ class TrainingHistoryDisplay:
         for name, measures in groups.items():
             height = heights[name] * scale
             own = panel.axes(left, top - height, width, height)
-            self._draw(own, name, measures)
+            self._draw(own, name, measures, height)
             last = name == list(groups)[-1]
             own.tick_params(labelsize=SMALL, color=RULE, labelbottom=last)
             self.axes_[name] = own
@@ -184,7 +185,7 @@ class TrainingHistoryDisplay:
                 groups["score"].append(name)
         return {name: measures for name, measures in groups.items() if measures}
 
-    def _draw(self, ax, group: str, measures: list[str]) -> None:
+    def _draw(self, ax, group: str, measures: list[str], height: float) -> None:
         """Draw one group of curves."""
         epochs = np.asarray(self.curves["epoch"])
         for measure in measures:
@@ -212,10 +213,10 @@ class TrainingHistoryDisplay:
         pad = max(0.3, 0.03 * np.ptp(epochs))
         ax.set_xlim(epochs.min() - pad, epochs.max() + pad)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        if len(measures) == 1:
-            ax.set_ylabel(self.lines_[measures[0]].get_label(), fontsize=BODY)
-        else:
-            ax.set_ylabel(group, fontsize=BODY)
+        alone = len(measures) == 1
+        words = self.lines_[measures[0]].get_label() if alone else group
+        ax.set_ylabel(fitted(words, height, BODY), fontsize=BODY)
+        if not alone:
             # Above the axes: inside, a legend would hide some curve or other.
             ax.legend(
                 fontsize=SMALL,

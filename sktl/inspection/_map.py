@@ -266,6 +266,7 @@ class EmbeddingMapDisplay:
             legend = min(widest([name for name, _ in entries], SMALL), 1.7) + 0.5
         height = max(6.2, len(entries) * SMALL * LINE * 1.15 + 0.9)
         panel = Panel("EmbeddingMapDisplay.plot", ax, 6.4 + legend, height)
+        legend = min(legend, 0.35 * panel.width)
         n = int(np.isfinite(self.positions).all(axis=1).sum())
         self.title_, top = panel.title(f"{self.method} of {n} embeddings")
         named = any(self.axis_labels)

@@ -245,8 +245,8 @@ class MistakesDisplay:
         total, all_images = len(self.rows), len(self.images)
         if not total:
             return f"No mistakes in {all_images} images"
-        kind = "mistakes" if self.confidence is None else "most confident mistakes"
-        return f"{n} {kind} of {total} in {all_images} images"
+        kind = "mistake" if self.confidence is None else "most confident mistake"
+        return f"{n} {kind}{'s' * (n != 1)} of {total} in {all_images} images"
 
     def _surely(self, k: int) -> str:
         """Say how sure the classifier was."""

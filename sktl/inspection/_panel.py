@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TITLE, BODY, SMALL = 11.0, 9.0, 8.0  # font sizes in points
 LINE = 1.35 / 72  # height of a line in inches for each point of its font size
+_LEAST = 2.5  # inches
 INK, MUTED, RULE = "#222222", "#5a5a5a", "#bbbbbb"
 
 
@@ -40,13 +41,19 @@ class Panel:
             figure = pyplot.figure(figsize=(width, height), layout="none")
             ax = figure.add_axes((0, 0, 1, 1))
         else:
-            root = ax.get_figure(root=True) if hasattr(ax.figure, "figure") else None
-            if root is not None and root.get_layout_engine() is not None:
+            root = ax.figure.figure  # the whole figure, if ax lies in a part of one
+            if root.get_layout_engine() is not None:
                 root.draw_without_rendering()  # lets the engine place the axes
             box = ax.get_window_extent().transformed(
                 ax.figure.dpi_scale_trans.inverted()
             )
             width, height = box.width, box.height
+            if min(width, height) < _LEAST:
+                raise ValueError(
+                    f"{what}: ax is {width:.1f} x {height:.1f} inches, too small to be "
+                    f"read. Give it at least {_LEAST} x {_LEAST} (figsize), or pass "
+                    "ax=None."
+                )
         self.ax, self.figure, self.width, self.height = ax, ax.figure, width, height
         ax.set_axis_off()
         ax.set(xlim=(0, width), ylim=(0, height))
@@ -111,7 +118,7 @@ def draw_picture(
         pixels,
         extent=extent,
         aspect=ax.get_aspect(),
-        interpolation="auto" if max(pixels.shape[:2]) > 32 else "nearest",
+        interpolation="antialiased" if max(pixels.shape[:2]) > 32 else "nearest",
         zorder=zorder,
     )
     ax.set(xlim=limits[0], ylim=limits[1])

@@ -23,7 +23,7 @@ X = RNG.integers(0, 256, (60, 16, 20, 3), dtype=np.uint8)
 Y = np.arange(60) % N_CLASSES
 SAID = np.where(RNG.random(60) < 0.6, Y, RNG.integers(0, N_CLASSES, 60))
 # A name that would be a formula, and names that are too long for any place.
-NAMES = [f"a class with $x$ and a very long name, number {i}" for i in range(N_CLASSES)]
+NAMES = [f"$x$ is a class with a very long name, number {i}" for i in range(N_CLASSES)]
 
 
 def draw_confusion(ax=None):
@@ -147,3 +147,34 @@ def test_importing_the_displays_loads_neither_matplotlib_nor_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_axes_too_small_to_read_are_refused_and_small_ones_are_used(draw):
+    import matplotlib.pyplot as plt
+
+    ax = plt.figure(figsize=(2, 2)).add_axes((0, 0, 1, 1))
+    with pytest.raises(ValueError, match="too small to be read"):
+        draw(ax=ax)
+    assert ax.axison
+    ax = plt.figure(figsize=(3, 3)).add_axes((0, 0, 1, 1))
+    draw(ax=ax).figure_.canvas.draw()
+
+
+def test_parts_of_a_figure_will_do():
+    import matplotlib.pyplot as plt
+
+    parts = plt.figure(figsize=(12, 6), layout="constrained").subfigures(1, 2)
+    for draw in (draw_confusion, draw_mistakes):
+        display = draw(ax=parts[1].subplots())
+        assert display.figure_ is parts[1]
+        parts[1].clear()
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_dollar_signs_in_names_are_no_formulas(draw):
+    from matplotlib.text import Text
+
+    texts = [text for text in draw().figure_.findobj(Text) if "$" in text.get_text()]
+    assert texts or draw is draw_history  # which writes no names
+    assert not any(text.get_parse_math() for text in texts)
