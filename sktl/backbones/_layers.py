@@ -31,6 +31,21 @@ class GlobalMax(nn.Module):
         return x.amax((2, 3))
 
 
+class MapMean(nn.Module):
+    """Mean over the places of a map or of a row of tokens, wherever channels are."""
+
+    def __init__(self, layout: str, n_prefix_tokens: int = 0):
+        super().__init__()
+        self.layout = layout
+        self.n_prefix_tokens = n_prefix_tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(n, c)``."""
+        if x.ndim == 3:
+            return x[:, self.n_prefix_tokens :].mean(1)
+        return x.mean((1, 2) if self.layout == "nhwc" else (2, 3))
+
+
 class Permute(nn.Module):
     """Another order of dimensions."""
 

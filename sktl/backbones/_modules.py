@@ -18,7 +18,7 @@ from torch import nn
 from sktl.backbones import _build
 from sktl.backbones._describe import describe
 from sktl.backbones._info import BackboneInfo
-from sktl.backbones._layers import Copy
+from sktl.backbones._layers import Copy, MapMean
 from sktl.backbones._loaded import LOADED
 from sktl.backbones._staged import StagedNetwork, carve, keep_activations, noise
 from sktl.backbones._state_dict import fit_state_dict, read_state_dict
@@ -183,6 +183,13 @@ class ModuleSource:
             carve(model, plan).values(), noise(self.recipe)
         )
         network = StagedNetwork(carve(model, plan), None, layout, self.n_prefix_tokens)
+        with torch.no_grad():
+            end = network.as_map(network.eval().run(noise(self.recipe)))
+        if end.ndim == 4 and end.shape[2:] != (1, 1) and "pool" not in plan:
+            # An embedding says what is seen, not where: the mean over the places.
+            plan["pool"] = [MapMean(layout, self.n_prefix_tokens)]
+            stages = carve(model, plan)
+            network = StagedNetwork(stages, None, layout, self.n_prefix_tokens)
         facts = describe(network.eval(), self.recipe.size, self.recipe.channels)
         info = BackboneInfo(
             name=self.name,

@@ -155,8 +155,9 @@ def register_backbone(
     stages : mapping of str to str, module or list of these, optional
         What makes up each stage, in order: paths of submodules (``"layer1"``), slices
         of containers (``"features[3:6]"``) and parameter-free modules
-        (``torch.nn.Flatten()``). The last stage returns the embedding. None finds the
-        stages by running the network and watching its children.
+        (``torch.nn.Flatten()``). The last stage returns the embedding; where it
+        returns a map, a stage ``"pool"`` takes the mean over its places. None finds
+        the stages by running the network and watching its children.
     recipe : sktl.images.Recipe, optional
         How images are prepared. None is the recipe of ImageNet: 224 px out of 256,
         ImageNet's mean and standard deviation.
