@@ -1,5 +1,5 @@
 """Images on disk as scikit-learn's ``Bunch``."""
 
-from sktl.datasets._image_folder import load_image_folder
+from sktl.datasets._image_folder import list_images, load_image_folder
 
-__all__ = ["load_image_folder"]
+__all__ = ["list_images", "load_image_folder"]

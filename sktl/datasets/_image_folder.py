@@ -124,6 +124,33 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
     return _bunch(root, found, skipped)
 
 
+def list_images(path) -> list[str]:
+    """List the images in a folder and in the folders inside it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder.
+
+    Returns
+    -------
+    paths : list of str
+        What is an image by its name, sorted; hidden files are left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sktl.datasets import list_images
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.jpg", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> [Path(image).name for image in list_images(folder)]
+    ['a.jpg', 'b.png']
+    """
+    return _images_in(os.path.expanduser(os.fspath(path)), [], ())
+
+
 def _splits_among(
     root: str, folders: list[str], splits: str | bool
 ) -> dict[str, str] | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import re
-import secrets
 import zipfile
 from pathlib import Path
 
+from sktl._whole_file import whole_file
 from sktl.exceptions import ModelFileError
 
 FORMAT, VERSION = "sktl-model", 1
@@ -35,20 +33,12 @@ def write_archive(path: Path, manifest: dict, members: dict[str, bytes]) -> None
     }
     manifest["digest"] = _digest(manifest)
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
-    path = Path(os.path.realpath(path))
-    # In the same folder, so that the rename cannot cross file systems.
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(partial, "xb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, content in {MANIFEST: text.encode(), **members}.items():
-                    archive.writestr(zipfile.ZipInfo(name, _DATE), content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with (
+        whole_file(path) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, content in {MANIFEST: text.encode(), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, _DATE), content)
 
 
 def read_archive(path: Path) -> tuple[dict, dict[str, bytes]]:

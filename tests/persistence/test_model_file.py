@@ -455,7 +455,7 @@ def test_failed_write_leaves_the_former_file(saved, model, tmp_path, monkeypatch
     def full_disk(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_archive.os, "replace", full_disk)
+    monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_model(model, target)
     assert target.read_bytes() == saved.read_bytes()
