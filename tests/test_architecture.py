@@ -18,7 +18,9 @@ LAYERS = [
     {"engine"},
     {"features", "finetune"},
     {"datasets", "model_selection", "persistence"},
-    {"inspection", "report", "cli"},
+    {"inspection"},
+    {"report"},
+    {"cli"},
 ]
 # Within a layer, and where a higher layer needs only the ground, no order is set.
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
