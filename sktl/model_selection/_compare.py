@@ -106,7 +106,8 @@ def compare(
         Classes or numbers.
 
     backbones : sequence, default=("pocket",)
-        Names of networks, modules, or ``PretrainedFeatures`` objects.
+        Names of networks, modules, or ``PretrainedFeatures`` objects, which are
+        taken as they are.
 
     heads : sequence or None, default=None
         What is trained on frozen features: names, estimators, or pairs of an
@@ -226,6 +227,8 @@ def compare(
         check_folds(y, groups, task, cv)
     seed = int(check_random_state(random_state).randint(2**31 - 1000))
     backbones = [backbones] if isinstance(backbones, str) else list(backbones)
+    if not backbones:
+        raise ValueError("backbones is empty. Name at least one network.")
     shared = {
         "image_size": image_size,
         "image_shape": image_shape,

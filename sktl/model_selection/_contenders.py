@@ -94,7 +94,9 @@ def contenders(
         for head in heads:
             found.append(_on_features(name, "frozen", features, head, task, seed, name))
         for value in unfreeze if unfreeze is not None else ():
-            found.append(_fine_tuned(name, features, value, task, seed, fine_tuning))
+            tuned = _fine_tuned(features, value, task, seed, fine_tuning)
+            if tuned.name not in {contender.name for contender in found}:
+                found.append(tuned)
     if not found:
         raise ValueError(
             "Nothing to compare: baselines, heads and unfreeze are all empty."
@@ -122,13 +124,12 @@ def _baseline(
         features = ColorHistogram(**shape)
         return [_on_features("colors", "baseline", features, head, task, seed)]
     if name == "untrained":
-        if not backbones or not isinstance(backbones[0], str):
-            return []  # a module keeps the weights that it has
         features = as_features(backbones[0], None, random_state=seed, **shared)
-        called = f"untrained {backbones[0]}"
-        return [
-            _on_features(called, "baseline", features, linear, task, seed, backbones[0])
-        ]
+        if not isinstance(features.backbone, str):
+            return []  # a module keeps the weights that it has
+        features.set_params(weights=None, random_state=seed)
+        called = f"untrained {features.backbone}"
+        return [_on_features(called, "baseline", features, linear, task, seed, called)]
     raise ValueError(
         f"baselines: {name!r} is unknown. Choose among {', '.join(BASELINES)}."
     )
@@ -158,7 +159,6 @@ def _on_features(
 
 
 def _fine_tuned(
-    name: str,
     features: BaseEstimator,
     unfreeze,
     task: str,
@@ -174,6 +174,8 @@ def _fine_tuned(
         for key, value in features.get_params(deep=False).items()
         if key in known and key not in ("batch_size", "precision", "verbose")
     }
+    # Layers and pooling mean nothing to fine-tuning: one contender for all of them.
+    name = name_of_features(clone(features).set_params(layers=None, pool="avg"))
     model = cls(**{**inherited, "unfreeze": unfreeze, "random_state": seed, **fixed})
     return Contender(
         name=f"{name} fine-tuned, unfreeze={unfreeze!r}",

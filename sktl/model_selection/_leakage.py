@@ -30,7 +30,7 @@ def describe_leakage(
     first, second = np.flatnonzero(copies == groups[0])[:2]
     n_images = np.isin(copies, groups).sum()
     return (
-        f"{n_images} images are copies of each other ({rows.where(first)} and "
+        f"{n_images} images are copies or near-copies ({rows.where(first)} and "
         f"{rows.where(second)}, for example), and in {n_splits} of {len(splits)} "
         "splits a copy is tested on while another is trained on, which flatters the "
         "score. Pass duplicates='group' to keep copies together, or remove them."

@@ -98,11 +98,27 @@ def check_folds(y: np.ndarray, groups, task: str, cv: int, name: str = "cv") -> 
     if task == "classification":
         classes, counts = np.unique(y, return_counts=True)
         if cv > counts.min():
-            rare, most = classes[counts.argmin()], counts.min()
-            advice = f"pass {name}={most}, or " if most > 1 else ""
+            rare, most = classes[counts.argmin()], int(counts.min())
+            advice = f"pass {name}={most}, " if most > 1 else ""
+            if y.dtype.kind in "iuf":
+                advice += "pass task='regression' if y holds numbers, "
             raise ValueError(
                 f"Class {rare!s} has {most} image{'s' * (most > 1)}, fewer than "
-                f"{name}={cv} folds. Add images of it, {advice}leave the class out."
+                f"{name}={cv} folds. Add images of it, {advice}or leave the class out."
+            )
+        if groups is not None:
+            _check_groups_of_classes(y, groups, classes)
+
+
+def _check_groups_of_classes(y: np.ndarray, groups: np.ndarray, classes) -> None:
+    """Refuse a class that is on one side of every split as a whole."""
+    for label in classes:
+        found = np.unique(groups[y == label])
+        if len(found) < 2:
+            raise ValueError(
+                f"All images of class {label!s} are of one group ({found[0]!s}), so "
+                "it is either not trained on or not tested. Add images of it from "
+                "another group, or leave the class out."
             )
 
 

@@ -86,12 +86,12 @@ class BackboneRanking:
         return as_html(self.table, _COLUMNS, self._caption())
 
     def _caption(self) -> str:
-        return f"Backbones by {self.scoring} of a linear probe (95 % intervals)"
+        return f"Backbones by {self.scoring} of a linear probe (95% intervals)"
 
 
 @validate_params(
     {
-        "backbones": ["array-like"],
+        "backbones": ["array-like", str],
         "task": [StrOptions({"auto", "classification", "regression"})],
         "weights": [dict, str, None],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
@@ -122,8 +122,8 @@ def rank_backbones(
 ):
     """Rank pretrained networks by how well they suit these images.
 
-    Each network sees each image once and nothing of it is trained: a linear probe (
-    logistic regression, or ridge regression for numbers) on its standardised
+    Each network sees each image once and nothing of it is trained: a linear probe
+    (logistic regression, or ridge regression for numbers) on its standardised
     embeddings is cross-validated, and LogME says how well a linear model could
     explain the targets.
 
@@ -137,7 +137,7 @@ def rank_backbones(
 
     backbones : sequence
         Names of networks, modules, or ``PretrainedFeatures`` objects, to compare
-        layers, poolings or sizes.
+        layers, poolings or sizes; these are taken as they are.
 
     task : {"auto", "classification", "regression"}, default="auto"
         What y holds; ``"auto"`` takes floats that are not whole for numbers.
@@ -207,7 +207,8 @@ def rank_backbones(
     splits = make_splits(y, groups, task, cv, n_repeats, seed)
     probe = _probe(task)
     scorer, name = check_scoring(probe, scoring), name_of_score(scoring, task)
-    if not len(backbones):
+    backbones = [backbones] if isinstance(backbones, str) else list(backbones)
+    if not backbones:
         raise ValueError("backbones is empty. Name at least one network.")
     extractors = [
         as_features(
@@ -242,7 +243,7 @@ def as_features(backbone, weights, **params) -> PretrainedFeatures:
     if isinstance(backbone, PretrainedFeatures):
         return clone(backbone)
     if isinstance(weights, dict):
-        weights = weights.get(backbone, "default") if _hashable(backbone) else "default"
+        weights = weights.get(backbone, "default") if _is_name(backbone) else "default"
     return PretrainedFeatures(backbone, weights=weights, **params)
 
 
@@ -264,7 +265,8 @@ def _name_of_module(backbone) -> str:
     return getattr(backbone, "__name__", None) or type(backbone).__name__
 
 
-def _hashable(backbone) -> bool:
+def _is_name(backbone) -> bool:
+    """Tell whether a dict of weights can name a backbone."""
     return isinstance(backbone, str)
 
 

@@ -11,7 +11,7 @@ from sktl.model_selection import log_evidence
 
 
 def highest_by_search(features, y):
-    """Return the maximum over both precisions of the density of y, by its definition."""
+    """Return the maximum of the density of y over both precisions."""
 
     def minus_log_density(logs):
         alpha, beta = np.exp(logs)
