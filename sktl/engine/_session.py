@@ -2,13 +2,15 @@
 
 ``import sktl`` names the run in the environment (``SKTL_SESSION``, beginning with the
 process id of whoever imported it first), so that workers started later find the same
-folder. It is made when the first row is stored.
+folder. It is made when the first row is stored. Workers that were started before, as a
+notebook's often are, look for the folder of the process that started them.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import multiprocessing
 import os
 import re
 import secrets
@@ -36,17 +38,19 @@ def session_folder() -> str:
 @lru_cache(maxsize=8)
 def _folder_of(token: str, pid: int) -> str:
     """Return the folder called ``token``, made and watched by process ``pid``."""
+    parent = tempfile.gettempdir()
+    _sweep(parent)
+    owner = _owner_named_in(token) or pid
+    if owner == pid and _is_worker():
+        # It was started before sktl was imported, so its name of the run is its own.
+        owner = os.getppid()
+        token = f"{owner}-workers"
     name = _PREFIX + re.sub(r"[^A-Za-z0-9_.-]", "_", token)[:100]
-    folder = os.path.join(tempfile.gettempdir(), name)
-    _sweep(os.path.dirname(folder))
+    folder = _folder_begun_for(parent, owner) or os.path.join(parent, name)
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-    info = os.lstat(folder)
-    if not stat.S_ISDIR(info.st_mode) or (
-        hasattr(os, "getuid") and info.st_uid != os.getuid()
-    ):
+    if not _is_mine(os.lstat(folder)):
         raise PermissionError(f"{folder} belongs to somebody else")
-    owner = _owner_named_in(token) or pid
     with contextlib.suppress(FileExistsError):
         path = os.path.join(folder, _OWNER_FILE)
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as f:
@@ -54,6 +58,32 @@ def _folder_of(token: str, pid: int) -> str:
     if owner == pid:
         atexit.register(_remove, folder, pid)
     return folder
+
+
+def _is_worker() -> bool:
+    """Tell whether joblib or multiprocessing started this process."""
+    return (
+        multiprocessing.parent_process() is not None
+        or multiprocessing.current_process().name.startswith("LokyProcess")
+    )
+
+
+def _folder_begun_for(parent: str, owner: int) -> str | None:
+    """Return the folder that process ``owner``, or its workers, have begun."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f"{_PREFIX}{owner}-") and _is_mine(
+                entry.stat(follow_symlinks=False)
+            ):
+                return entry.path
+    return None
+
+
+def _is_mine(info: os.stat_result) -> bool:
+    """Tell whether this is a folder of this user's."""
+    return stat.S_ISDIR(info.st_mode) and (
+        not hasattr(os, "getuid") or info.st_uid == os.getuid()
+    )
 
 
 def _owner_named_in(token: str) -> int | None:
@@ -79,9 +109,7 @@ def _sweep(parent: str) -> None:
 def _is_stale(entry: os.DirEntry) -> bool:
     """Tell whether a session folder is this user's and its run is over."""
     info = entry.stat(follow_symlinks=False)
-    if not stat.S_ISDIR(info.st_mode):
-        return False
-    if hasattr(os, "getuid") and info.st_uid != os.getuid():
+    if not _is_mine(info):
         return False
     try:
         with open(os.path.join(entry.path, _OWNER_FILE), encoding="ascii") as file:

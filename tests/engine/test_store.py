@@ -218,6 +218,33 @@ def test_sessions_of_killed_runs_are_swept(tmp_path):
     assert mine.exists()
 
 
+def test_workers_started_before_the_import_share_the_session_too():
+    code = """
+from joblib import Parallel, delayed
+
+def folder(i):
+    import os, time
+    time.sleep(0.3)
+    had = "SKTL_SESSION" in os.environ
+    from sktl.engine._session import session_folder
+    return had, session_folder()
+
+Parallel(n_jobs=2)(delayed(abs)(i) for i in range(4))
+import sktl
+first = Parallel(n_jobs=2)(delayed(folder)(i) for i in range(4))
+print(first[0][0], len({f for _, f in first} | {folder(0)[1]}))
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "SKTL_SESSION"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert done.stdout.split() == ["False", "1"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_uses_a_connection_of_its_own(tmp_path):
     rows, part = make_rows(10), make_part()
