@@ -616,7 +616,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     # ----- head and loss
 
     def _fill_head(self, embeddings, train):
-        solution = probe_classes(embeddings, train.y, train.weight, len(self.classes_))
+        solution = probe_classes(
+            embeddings, train.y, train.weight, train.counts, len(self.classes_)
+        )
         fill_head(self.module_.head, *solution)
 
     def _criterion(self):

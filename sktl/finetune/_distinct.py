@@ -17,21 +17,25 @@ class TrainingRows:
     A row that occurs k times and a row of weight k are the same thing here, rows of
     weight 0 are gone, and the order is that of the fingerprints. So training gives the
     same network for a bootstrap sample as for the weights that stand for it, whatever
-    the order of X, and no image is on both sides of the inner split.
+    the order of X, and no image is on both sides of the inner split. ``counts`` says
+    how often a row occurs, ``weight`` what it weighs in the loss: of mean 1, class
+    weights included.
     """
 
     images: ImageRows
     y: np.ndarray
-    weight: np.ndarray
+    counts: np.ndarray
     groups: np.ndarray | None
+    weight: np.ndarray
 
     def take(self, positions: np.ndarray) -> TrainingRows:
         """Return some of the rows."""
         return TrainingRows(
             self.images.take(positions),
             self.y[positions],
-            self.weight[positions],
+            self.counts[positions],
             None if self.groups is None else self.groups[positions],
+            self.weight[positions],
         )
 
     def __len__(self) -> int:
@@ -58,11 +62,13 @@ def distinct_rows(
     )
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     rows = kept[first]
+    counts = np.bincount(inverse, weights=weight[kept], minlength=len(rows))
     return TrainingRows(
         images.take(rows),
         y[rows],
-        np.bincount(inverse, weights=weight[kept], minlength=len(rows)),
+        counts,
         None if groups is None else groups[rows],
+        counts,
     )
 
 

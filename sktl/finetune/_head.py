@@ -27,7 +27,11 @@ def make_head(
 
 
 def probe_classes(
-    embeddings: np.ndarray, y: np.ndarray, weight: np.ndarray, n_classes: int
+    embeddings: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    counts: np.ndarray,
+    n_classes: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weights and biases of a logistic regression on embeddings.
 
@@ -38,7 +42,10 @@ def probe_classes(
     y : ndarray of shape (n,), or (n, n_classes) for several labels per image
         Class numbers, or indicators.
     weight : ndarray of shape (n,)
-        Weight of each row.
+        Weight of each row in the loss.
+    counts : ndarray of shape (n,)
+        How often each row occurs: what standardisation goes by. Class weights have no
+        part in it, or a class of weight 0 would lie far off the scale.
     n_classes : int
         Outputs of the head; a class without rows gets a low, constant score.
 
@@ -49,7 +56,7 @@ def probe_classes(
     intercept : ndarray of shape (n_classes,)
         Biases.
     """
-    scaler = StandardScaler().fit(embeddings, sample_weight=weight)
+    scaler = StandardScaler().fit(embeddings, sample_weight=counts)
     Z = scaler.transform(embeddings)
     if y.ndim == 2:
         columns = [_solve(Z, y[:, j].astype(int), weight, 2) for j in range(n_classes)]
