@@ -111,10 +111,10 @@ def _read_torch(path: Path) -> object:
                 "code. Save the tensors alone: torch.save(model.state_dict(), path)."
             )
         else:
+            reason = str(error).partition("\n")[0] or type(error).__name__
             message = (
-                f"The weights file {str(path)!r} is damaged or incomplete "
-                f"({str(error).splitlines()[0] if str(error) else type(error).__name__})."
-                " Fetch it again."
+                f"The weights file {str(path)!r} is damaged or incomplete ({reason}). "
+                "Fetch it again."
             )
         raise WeightsUnavailableError(message) from error
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torchvision.models import squeezenet1_1
 
-from sktl.backbones._build import build_random
+from sktl.backbones._build import build_empty, build_random, fill_counters, freeze
 from sktl.backbones._loaded import LOADED
 
 
@@ -47,3 +48,39 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture(scope="session")
+def with_noise():
+    """Return what builds a network with noise in every tensor that counts."""
+    return _with_noise
+
+
+def _with_noise(build):
+    # Several times faster than the initialisers of torch, and nothing is 0 or 1, so
+    # that a norm in training mode, or one left out, would be seen.
+    model = build_empty(build)
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        is_norm = "norm" in type(module).__name__.lower()
+        for key, parameter in list(module.named_parameters(recurse=False)):
+            value = torch.empty(parameter.shape)
+            if is_norm and key == "weight":
+                value.uniform_(0.5, 1.5, generator=generator)
+            else:
+                fan_in = parameter[0].numel() if parameter.ndim > 1 else 4
+                value.normal_(0, max(1, fan_in) ** -0.5, generator=generator)
+            setattr(module, key, nn.Parameter(value, requires_grad=False))
+        if getattr(module, "running_mean", None) is not None:
+            shape = module.running_mean.shape
+            module.running_mean = torch.empty(shape).normal_(
+                0, 0.3, generator=generator
+            )
+            module.running_var = torch.empty(shape).uniform_(
+                0.5, 2, generator=generator
+            )
+        if type(module).__name__ == "FrozenBatchNorm2d":
+            module.weight = torch.full(module.running_var.shape, 0.9)
+            module.bias = torch.full(module.running_var.shape, 0.1)
+    fill_counters(model)
+    return freeze(model)
