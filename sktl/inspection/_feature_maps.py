@@ -106,12 +106,10 @@ def _maps(
     )
     if not exact:
         after = stages[stages.index(stage) + 1 :]
-        why = (
-            f"the stage{'s' * (len(after) > 1)} {', '.join(map(repr, after))} came in "
-            "between"
-            if after
-            else "all its places are kept side by side"
-        )
+        names = ", ".join(map(repr, after))
+        why = "the two differ"
+        if after:
+            why = f"the stage{'s' * (len(after) > 1)} {names} came in between"
         raise ActivationMapError(
             f"The embedding of {info.name!r} is not the average of its last feature "
             f"map, that of {stage!r}: {why}. PretrainedFeatures(layers={stage!r}) "

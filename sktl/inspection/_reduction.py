@@ -37,7 +37,8 @@ def in_two_dimensions(
     if method == "pca":
         from sklearn.decomposition import PCA
 
-        pca = PCA(2, svd_solver="full" if d <= 500 else "randomized", random_state=0)
+        solver = "full" if d <= 500 else "randomized"
+        pca = PCA(2, svd_solver=solver, random_state=random_state)
         positions = pca.fit_transform(embeddings)
         first, second = 100 * pca.explained_variance_ratio_
         return positions, (

@@ -1,5 +1,7 @@
 """EmbeddingMapDisplay: positions, and pictures that keep their distance."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -168,3 +170,4 @@ def test_embeddings_of_a_fine_tuned_estimator_feed_its_head(stripes):
     assert_allclose(logits[:, 1] - logits[:, 0], net.decision_function(X), atol=1e-4)
     display = EmbeddingMapDisplay.from_estimator(net, X, y)
     assert len(display.shown_) > 1
+    pickle.dumps(net)  # nothing of ours is left on the network

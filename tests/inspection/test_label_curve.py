@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
@@ -95,12 +96,13 @@ def test_scores_equal_a_fit_by_hand():
 
 
 def test_same_seed_same_scores_with_any_n_jobs():
-    one, two = (
-        LabelCurveDisplay.from_estimator(
-            LogisticRegression(), X, Y, n_labels=[2], cv=4, n_jobs=n_jobs
+    with parallel_config("threading"):  # processes take seconds to start
+        one, two = (
+            LabelCurveDisplay.from_estimator(
+                LogisticRegression(), X, Y, n_labels=[2], cv=4, n_jobs=n_jobs
+            )
+            for n_jobs in (1, 2)
         )
-        for n_jobs in (1, 2)
-    )
     assert_array_equal(
         one.scores["LogisticRegression"], two.scores["LogisticRegression"]
     )
