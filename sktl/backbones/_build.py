@@ -11,8 +11,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 # Initialisers draw from torch's global generator, which belongs to the user: it is
-# borrowed under this lock and given back as it was.
-_GENERATOR = threading.Lock()
+# borrowed under this lock and given back as it was. Reentrant, since a callable of the
+# user's may build a part of its network with sktl.
+_GENERATOR = threading.RLock()
 
 
 @contextmanager

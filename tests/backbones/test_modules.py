@@ -273,6 +273,16 @@ def test_a_callable_that_returns_another_network_is_noticed():
         reference.load()
 
 
+def test_a_callable_may_use_sktl_itself(x):
+    def on_top():
+        lower = copy.deepcopy(resolve("squeezenet1_1", None, 0).load())
+        return nn.Sequential(lower, nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    network = resolve(on_top).load()
+    assert network.info.n_features == 8
+    assert network(x).shape == (2, 8)
+
+
 def test_a_callable_has_to_return_a_module():
     with pytest.raises(TypeError, match="returned list"):
         resolve(list)
