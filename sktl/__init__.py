@@ -22,7 +22,9 @@ _HOME_OF = {
     "PretrainedFeatures": "sktl.features",
     "get_backbone": "sktl.backbones",
     "list_backbones": "sktl.backbones",
+    "load_model": "sktl.persistence",
     "register_backbone": "sktl.backbones",
+    "save_model": "sktl.persistence",
 }
 _SUBPACKAGES = (
     "backbones",
@@ -32,6 +34,9 @@ _SUBPACKAGES = (
     "features",
     "finetune",
     "images",
+    "inspection",
+    "model_selection",
+    "persistence",
 )
 
 __all__ = [*sorted(_HOME_OF), "__version__"]
