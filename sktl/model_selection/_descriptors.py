@@ -21,6 +21,7 @@ from sktl.images import (
     is_flat,
     learn_value_range,
 )
+from sktl.model_selection._each_row import each_row
 
 # The size at which colours are counted: small enough to be fast, and far more pixels
 # than a histogram has bins.
@@ -74,12 +75,13 @@ class _Descriptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         rows = self._rows_of(X, reset=False)
         check_value_range(rows, self.value_range_)
         recipe = self._recipe()
-        features = np.empty((len(rows), self._n_features_out), dtype=np.float32)
-        for i in range(len(rows)):
+
+        def compute(i: int) -> np.ndarray:
             pixels = rows.prepare(i, recipe, self.value_range_).numpy()
             full = 255.0 if pixels.dtype == np.uint8 else 1.0
-            features[i] = self._describe(pixels.astype(np.float32) / full)
-        return features
+            return self._describe(pixels.astype(np.float32) / full)
+
+        return np.stack(each_row(rows, compute)).astype(np.float32)
 
     def _recipe(self) -> Recipe:
         """Return how images are brought to one size."""

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from sktl.images import ImageRows, Recipe, learn_value_range
+from sktl.model_selection._each_row import each_row
 
 # Small enough to forget re-encoding and large enough to tell two photographs of one
 # subject apart: of 1.1 million pairs of different images, 8 px leave 13 above a
@@ -70,6 +71,11 @@ def duplicate_groups(
         The group of each image, numbered in the order in which they appear; an image
         without a copy is a group of its own.
 
+    Raises
+    ------
+    UnreadableImageError
+        If rows hold no readable image; it names them.
+
     See Also
     --------
     sklearn.model_selection.StratifiedGroupKFold : Keeps groups on one side.
@@ -104,7 +110,7 @@ def duplicate_groups(
     array([0, 1, 0, 1])
     """
     rows = ImageRows.of(X, image_shape=image_shape)
-    pairs = [_same_content(rows)]
+    pairs = []
     if threshold < 1:
         if features is None:
             vectors = _thumbnails(rows, value_range)
@@ -112,6 +118,7 @@ def duplicate_groups(
             vectors = np.asarray(clone(features).fit(X).transform(X), np.float32)
         vectors = _unit_length(vectors)
         pairs += _similar_pairs(vectors, threshold)
+    pairs.append(_same_content(rows))  # after all images were read: see each_row
     first, second = np.concatenate(pairs, axis=1)
     n = len(rows)
     graph = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(n, n))
@@ -122,18 +129,21 @@ def duplicate_groups(
 def _same_content(rows: ImageRows) -> np.ndarray:
     """Return each image with the first one of the same content, as pairs (2, n)."""
     first: dict[bytes, int] = {}
-    ends = [first.setdefault(rows.fingerprint(i), i) for i in range(len(rows))]
+    contents = each_row(rows, rows.fingerprint)
+    ends = [first.setdefault(content, i) for i, content in enumerate(contents)]
     return np.stack([np.arange(len(rows)), np.array(ends, dtype=np.intp)])
 
 
 def _thumbnails(rows: ImageRows, value_range) -> np.ndarray:
     """Return grey thumbnails without their brightness; flat images become zeros."""
     value_range = learn_value_range(rows, value_range)
-    grey = np.empty((len(rows), _THUMBNAIL.size[0] ** 2), dtype=np.float32)
-    for i in range(len(rows)):
+
+    def shrink(i: int) -> np.ndarray:
         pixels = rows.prepare(i, _THUMBNAIL, value_range).numpy()
         full = 255 if pixels.dtype == np.uint8 else 1
-        grey[i] = pixels.ravel() / full
+        return np.float32(pixels.ravel() / full)
+
+    grey = np.stack(each_row(rows, shrink))
     grey -= grey.mean(axis=1, keepdims=True)
     grey[grey.std(axis=1) < _FLAT] = 0
     return grey
