@@ -39,6 +39,7 @@ from sktl.model_selection._question import (
     read_targets,
 )
 from sktl.model_selection._trial import Rules, Trial, fit_chosen, run_trial
+from sktl.model_selection._weights_by_name import check_names
 
 _POSITIVE = Interval(Integral, 1, None, closed="left")
 
@@ -229,6 +230,7 @@ def compare(
     backbones = [backbones] if isinstance(backbones, str) else list(backbones)
     if not backbones:
         raise ValueError("backbones is empty. Name at least one network.")
+    check_names(weights, backbones)
     shared = {
         "image_size": image_size,
         "image_shape": image_shape,

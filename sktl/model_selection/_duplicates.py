@@ -119,10 +119,7 @@ def duplicate_groups(
         vectors = _unit_length(vectors)
         pairs += _similar_pairs(vectors, threshold)
     pairs.append(_same_content(rows))  # after all images were read: see each_row
-    first, second = np.concatenate(pairs, axis=1)
-    n = len(rows)
-    graph = coo_matrix((np.ones(len(first), bool), (first, second)), shape=(n, n))
-    labels = connected_components(graph, directed=False)[1]
+    labels = components(np.concatenate(pairs, axis=1), len(rows))
     return _in_order_of_appearance(labels)
 
 
@@ -156,12 +153,33 @@ def _unit_length(vectors: np.ndarray) -> np.ndarray:
 
 
 def _similar_pairs(vectors: np.ndarray, threshold: float) -> Iterator[np.ndarray]:
-    """Yield pairs (2, n) of rows whose cosine reaches the threshold, block by block."""
+    """Yield pairs (2, n) that connect rows whose cosine reaches the threshold."""
     n = len(vectors)
     for i in range(0, n, _BLOCK):
         for j in range(i, n, _BLOCK):
             similar = vectors[i : i + _BLOCK] @ vectors[j : j + _BLOCK].T >= threshold
-            yield np.stack(np.nonzero(similar)) + np.array([[i], [j]])
+            yield _spanning(np.stack(np.nonzero(similar)) + np.array([[i], [j]]))
+
+
+def _spanning(pairs: np.ndarray) -> np.ndarray:
+    """Return at most one pair per row that connects what the given pairs connect.
+
+    Where all images are alike (frames of a film), the pairs are as many as the square
+    of the images.
+    """
+    if pairs.shape[1] == 0:
+        return pairs
+    rows, local = np.unique(pairs, return_inverse=True)
+    labels = components(local.reshape(2, -1), len(rows))
+    _, first = np.unique(labels, return_index=True)
+    return np.stack([rows, rows[first][labels]])
+
+
+def components(pairs: np.ndarray, n: int) -> np.ndarray:
+    """Return the connected component of each of ``n`` rows."""
+    ones = np.ones(pairs.shape[1], dtype=bool)
+    graph = coo_matrix((ones, tuple(pairs)), shape=(n, n))
+    return connected_components(graph, directed=False)[1]
 
 
 def _in_order_of_appearance(labels: np.ndarray) -> np.ndarray:

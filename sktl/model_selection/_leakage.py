@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from sktl.images import ImageRows
+from sktl.model_selection._duplicates import components
 from sktl.model_selection._question import Split
 
 
@@ -61,7 +60,5 @@ def joined_groups(first: np.ndarray | None, second: np.ndarray) -> np.ndarray:
         return second
     first = np.unique(first, return_inverse=True)[1].ravel()
     n = first.max() + 1
-    ones = np.ones(len(first), bool)
-    size = n + second.max() + 1
-    graph = coo_matrix((ones, (first, n + second)), shape=(size, size))
-    return connected_components(graph, directed=False)[1][first]
+    pairs = np.stack([first, n + second])
+    return components(pairs, n + second.max() + 1)[first]

@@ -34,6 +34,7 @@ from sktl.model_selection._table import (
     decimals,
     significant,
 )
+from sktl.model_selection._weights_by_name import check_names, weights_of
 
 _COLUMNS: list[Column] = [
     ("backbone", "backbone", None),
@@ -210,6 +211,7 @@ def rank_backbones(
     backbones = [backbones] if isinstance(backbones, str) else list(backbones)
     if not backbones:
         raise ValueError("backbones is empty. Name at least one network.")
+    check_names(weights, backbones)
     extractors = [
         as_features(
             backbone,
@@ -242,9 +244,7 @@ def as_features(backbone, weights, **params) -> PretrainedFeatures:
     """Return the transformer that an entry of ``backbones`` stands for."""
     if isinstance(backbone, PretrainedFeatures):
         return clone(backbone)
-    if isinstance(weights, dict):
-        weights = weights.get(backbone, "default") if _is_name(backbone) else "default"
-    return PretrainedFeatures(backbone, weights=weights, **params)
+    return PretrainedFeatures(backbone, weights=weights_of(backbone, weights), **params)
 
 
 def name_of_features(features: PretrainedFeatures) -> str:
@@ -263,11 +263,6 @@ def name_of_features(features: PretrainedFeatures) -> str:
 
 def _name_of_module(backbone) -> str:
     return getattr(backbone, "__name__", None) or type(backbone).__name__
-
-
-def _is_name(backbone) -> bool:
-    """Tell whether a dict of weights can name a backbone."""
-    return isinstance(backbone, str)
 
 
 def _probe(task: str):

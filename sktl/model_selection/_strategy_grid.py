@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sktl.features import PretrainedFeatures
 from sktl.model_selection._heads import head_and_grid
+from sktl.model_selection._weights_by_name import check_names, weights_of
 
 
 @validate_params(
@@ -135,6 +136,7 @@ def strategy_grid(
     backbones = [backbones] if isinstance(backbones, str) else list(backbones)
     if not backbones:
         raise ValueError("backbones is empty. Name at least one network.")
+    check_names(weights, backbones)
     heads = [heads] if isinstance(heads, str) else heads
     shared = {
         "image_size": image_size,
@@ -182,21 +184,10 @@ def fine_tuned_class(task: str) -> type[BaseEstimator]:
 
 
 def _by_weights(backbones: Sequence, weights) -> Iterable[tuple[list, Any]]:
-    """Yield backbones that share their weights argument, so that one dict holds them.
-
-    A path belongs to one network only, so it needs a dict where there are several.
-    """
-    if not isinstance(weights, Mapping):
-        yield list(backbones), weights
-        return
-    unknown = [name for name in weights if name not in backbones]
-    if unknown:
-        raise ValueError(
-            f"weights names {unknown[0]!r}, which is not among backbones={backbones!r}."
-        )
+    """Yield backbones that share their weights, so that one dict holds them."""
     groups: list[tuple[list, Any]] = []
     for backbone in backbones:
-        wanted = weights.get(backbone, "default") if _is_key(backbone) else "default"
+        wanted = weights_of(backbone, weights)
         for group, known in groups:
             if known == wanted:
                 group.append(backbone)
@@ -204,11 +195,6 @@ def _by_weights(backbones: Sequence, weights) -> Iterable[tuple[list, Any]]:
         else:
             groups.append(([backbone], wanted))
     yield from groups
-
-
-def _is_key(backbone) -> bool:
-    """Tell whether a dict can name a backbone."""
-    return isinstance(backbone, str)
 
 
 def _frozen_grid(

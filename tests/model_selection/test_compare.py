@@ -371,6 +371,7 @@ def test_says_when_no_network_beats_a_baseline():
         (np.arange(120) % 2, {"heads": [], "baselines": []}, "all empty"),
         (np.arange(120) % 2, {"heads": ["svc", "svc"]}, "Two contenders"),
         (np.arange(120) % 2, {"backbones": []}, "backbones is empty"),
+        (np.arange(120) % 2, {"weights": {"lenet": None}}, "'lenet', which is not"),
         (np.arange(120) / 7, {"task": "classification"}, "task='regression'"),
     ],
 )

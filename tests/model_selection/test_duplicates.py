@@ -85,6 +85,19 @@ def test_blocks_do_not_change_the_answer(views, monkeypatch):
     assert_array_equal(duplicate_groups(images), whole)
 
 
+def test_many_alike_need_no_square_of_memory(views, monkeypatch):
+    grey = np.asarray(views[0].convert("L"))
+    images = [np.clip(grey + np.float64(i), 0, 255).astype(np.uint8) for i in range(40)]
+    monkeypatch.setattr(_duplicates, "_BLOCK", 16)
+    kept = []
+    spanning = _duplicates._spanning
+    monkeypatch.setattr(
+        _duplicates, "_spanning", lambda pairs: kept.append(spanning(pairs)) or kept[-1]
+    )
+    assert_array_equal(duplicate_groups(images), 0)
+    assert max(pairs.shape[1] for pairs in kept) <= 2 * 16
+
+
 def test_features_of_the_user_are_compared_instead(views):
     mirrored = views[0].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     images = [views[0], mirrored]
