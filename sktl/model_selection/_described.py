@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -43,6 +43,10 @@ class Described:
     seconds: float
     embedded: int
     ms_per_image: float
+
+    def without_features(self) -> Described:
+        """Return the same facts without the matrix, which may be large."""
+        return replace(self, features=np.empty((0, self.features.shape[1])))
 
 
 def describe(transformer: BaseEstimator, X) -> Described:

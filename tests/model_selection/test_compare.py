@@ -324,6 +324,21 @@ def test_splits_that_leave_images_out(digits):
     assert "1 splits" in repr(found)
 
 
+def test_undefined_scores_come_last(digits):
+    X, y = digits
+
+    def only_better_than_chance(estimator, X, y):
+        score = estimator.score(X, y)
+        return score if score > 0.5 else np.nan
+
+    settings = {**QUICK, "heads": [LogisticRegression()], "refit": False}
+    found = compare(X, y, **settings, scoring=only_better_than_chance)
+    assert found.best_name_ == "lenet5 + LogisticRegression"
+    assert np.isnan(found.table[-1]["score"])
+    assert found.scoring == "only_better_than_chance"
+    assert not hasattr(found, "best_estimator_")
+
+
 def test_prints_plots_and_becomes_a_frame(everything):
     text = repr(everything)
     assert text.startswith("120 images, 6 splits: accuracy with 95% intervals")
