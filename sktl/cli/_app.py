@@ -14,6 +14,7 @@ from sktl.cli._demo import demo
 from sktl.cli._embed import embed
 from sktl.cli._failures import INTERRUPTED, Commands, say
 from sktl.cli._predict import predict
+from sktl.cli._report import report
 from sktl.cli._train import train
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, compare, train, predict, embed, backbones):
+for command in (demo, compare, train, predict, report, embed, backbones):
     app.command()(command)
 app.add_typer(cache, name="cache", no_args_is_help=True)
 

@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from sktl.cli import _options as options
-from sktl.cli._comparing import Asked, answer, fine_tuning_of, ranking
+from sktl.cli._comparing import BASELINES, Asked, answer, fine_tuning_of, ranking
 from sktl.cli._output import show_json, show_table, tell
-
-BASELINES = ("simplest", "pixels", "colors", "untrained")
 
 
 def compare(

@@ -14,6 +14,8 @@ from sktl.cli._failures import CommandError, questions_of_data
 from sktl.cli._images import Labelled, load_labelled
 from sktl.cli._output import at_terminal
 
+BASELINES = ("simplest", "pixels", "colors", "untrained")
+
 
 @dataclass
 class Asked:
@@ -107,11 +109,16 @@ def ranking(comparison) -> list[dict]:
             "strategy": row["strategy"],
             "score": f"{row['score']:.3f}",
             "interval": f"{row['low']:.3f} to {row['high']:.3f}",
-            "fit s": f"{row['fit_seconds']:.2g}",
-            "ms": f"{row['predict_ms']:.2g}",
+            "fit s": cost(row["fit_seconds"]),
+            "ms": cost(row["predict_ms"]),
         }
         for row in comparison.table
     ]
+
+
+def cost(value: float) -> str:
+    """Return a cost with the digits that matter."""
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def answer(asked: Asked) -> Answered:
@@ -221,6 +228,7 @@ def _code(asked: Asked) -> str:
         "backbones": asked.backbones,
         "heads": asked.heads,
         "unfreeze": [unfreeze_of(value) for value in asked.unfreeze],
+        "baselines": asked.baselines,
         "weights": asked.weights,
         "image_size": asked.image_size,
         "fine_tuning": asked.fine_tuning or None,
@@ -236,7 +244,7 @@ def _code(asked: Asked) -> str:
             "fine_tuning": None,
             "heads": None,
         },
-        **{"n_repeats": 1, "duplicates": "warn"},
+        **{"baselines": BASELINES, "n_repeats": 1, "duplicates": "warn"},
     }
     lines = [
         f"    {name}={value!r},"

@@ -31,7 +31,7 @@ def demo(
         "sktl-demo.html"
     ),
     n_images: Annotated[
-        int, typer.Option(min=50, max=1797, help="How many of the 1797 digits to use.")
+        int, typer.Option(min=200, max=1797, help="How many of the 1797 digits to use.")
     ] = 500,
     as_json: options.AsJson = False,
 ) -> None:

@@ -248,3 +248,61 @@ def test_weights_of_several_networks_need_names(run, digit_folder):
     result = run(*args)
     assert result.exit_code == 1
     assert "NAME=w.pth" in result.stderr
+
+
+def test_report_on_a_saved_model(run, model, digit_folder, tmp_path):
+    target = tmp_path / "page.html"
+    told = run("report", model, digit_folder, "-o", target, "--json", json_output=True)
+    assert (told["images"], told["written"]) == (24, {"report": str(target)})
+    assert f"accuracy {told['accuracy']:.3f}" in target.read_text(encoding="utf-8")
+    result = run("report", model, tmp_path / "nowhere", "-o", target)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_compare_and_train_write_the_page_and_the_model(run, digit_folder, tmp_path):
+    page, model = tmp_path / "page.html", tmp_path / "m.sktl"
+    told = run(
+        "train", digit_folder, "-b", "lenet5", "--cv", "2", "--report", page, "-o",
+        model, "--json", json_output=True,
+    )  # fmt: skip
+    assert told["written"] == {"model": str(model), "report": str(page)}
+    text = page.read_text(encoding="utf-8")
+    assert "lenet5 + logistic" in text
+    assert "load_image_folder" in text
+
+
+def test_code_in_the_page_runs(digit_folder, tmp_path):
+    from sktl.cli._comparing import Asked, _code
+
+    asked = Asked(
+        folder=digit_folder,
+        backbones=["lenet5"],
+        weights="default",
+        heads=["logistic"],
+        unfreeze=[],
+        baselines=(),
+        fine_tuning={},
+        image_size=None,
+        folds=2,
+        cache=None,
+        device="auto",
+        seed=0,
+    )
+    names = {}
+    exec(compile(_code(asked), "report", "exec"), names)
+    assert names["found"].best_name_ == "lenet5 + logistic"
+    assert set(names["model"].predict(names["X"])) == {"zero", "one"}
+
+
+def test_demo_compares_and_writes_the_page(run, tmp_path):
+    told = run(
+        "demo", "--n-images", "200", "--report", tmp_path / "demo.html", "--json",
+        json_output=True,
+    )  # fmt: skip
+    assert {row["strategy"] for row in told["table"]} == {
+        "baseline",
+        "frozen",
+        "fine-tuned",
+    }
+    assert "handwritten digits" in (tmp_path / "demo.html").read_text(encoding="utf-8")
