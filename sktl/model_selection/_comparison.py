@@ -23,7 +23,7 @@ _COLUMNS: list[Column] = [
     ("low", "low", decimals(3)),
     ("high", "high", decimals(3)),
     ("difference", "to the best", decimals(3)),
-    ("p_value", "p", decimals(3)),
+    ("p_value", "p", lambda p: "<0.001" if p < 0.001 else f"{p:.3f}"),
     ("fit_seconds", "fit s", significant),
     ("predict_ms", "predict ms", significant),
     ("embedded", "embedded", None),
@@ -197,7 +197,7 @@ class Comparison:
             if row["strategy"] != "baseline" and not row["p_value"] < self._level
         ]
         if rivals:
-            text += f" Not told from it by these images: {', '.join(rivals)}."
+            text += f" These images do not tell it from {', '.join(rivals)}."
         baselines = [row for row in self.table if row["strategy"] == "baseline"]
         if baselines and best["strategy"] == "baseline":
             text += " No pretrained network beats this baseline."
