@@ -168,7 +168,7 @@ class _Call:
                 while True:
                     # An error is certain: only find the other rows to name in it.
                     workshop.only_decode = self.raises and bool(self.unreadable)
-                    with contextlib.closing(workshop.run(take)) as batches:
+                    with contextlib.closing(workshop.run(take, work.beat)) as batches:
                         for batch in batches:
                             n = self._receive(batch, work)
                             advance(n)

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 _END = object()
+_IDLE_SECONDS = 1.0
 
 
 class Crew:
     """Threads that hand over results through bounded queues, and stop together.
 
     An exception in a thread is raised in the one that collects; leaving ``collect``,
-    by an interrupt for instance, stops all threads after the item they are at.
+    by an interrupt for instance, stops all threads after the item they are at. While
+    nothing comes, ``idle`` is called every second.
     """
 
-    def __init__(self, capacity: int):
+    def __init__(self, capacity: int, idle: Callable[[], None] | None = None):
+        self._idle = idle
         self._results: queue.Queue = queue.Queue(capacity)
         self._stop = threading.Event()
 
@@ -34,7 +37,12 @@ class Crew:
         running = len(threads)
         try:
             while running:
-                item, error = self._results.get()
+                try:
+                    item, error = self._results.get(timeout=_IDLE_SECONDS)
+                except queue.Empty:
+                    if self._idle is not None:
+                        self._idle()
+                    continue
                 if error is not None:
                     raise error
                 if item is _END:

@@ -85,7 +85,7 @@ class SqliteFile:
             if "readonly" not in str(error):
                 raise
         run(f"PRAGMA synchronous={'NORMAL' if durable else 'OFF'}")
-        found = {row[0] for row in run("SELECT sql FROM sqlite_schema") if row[0]}
+        found = {row[0] for row in run("SELECT sql FROM sqlite_master") if row[0]}
         if found != set(self.schema):
             raise ForeignFileError(f"{self.path} holds other tables than a store's")
 

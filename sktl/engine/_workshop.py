@@ -13,7 +13,7 @@ import os
 import queue
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from sktl.exceptions import UnreadableImageError
 
 # take(n) hands out up to n positions still to be computed, none at the end.
 Take = Callable[[int], list[int]]
+Idle = Callable[[], None]
 
 _MOST_STREAMS = 16
 # A decoding thread hands over this many images at once; a GPU batch takes several.
@@ -79,12 +80,15 @@ class Workshop:
         self.only_decode = False
         self._has_warned = False
 
-    def run(self, take: Take) -> Iterator[Batch]:
-        """Process all that ``take`` hands out; closing the iterator ends the work."""
+    def run(self, take: Take, idle: Idle | None = None) -> Iterator[Batch]:
+        """Process all that ``take`` hands out; closing the iterator ends the work.
+
+        ``idle`` is called now and then while nothing comes back.
+        """
         if self.n_decoders:
-            return self._run_behind_decoders(take)
+            return self._run_behind_decoders(take, idle)
         if self.n_streams > 1:
-            return self._run_streams(take)
+            return self._run_streams(take, idle)
         return self._stream(take)
 
     def _stream(self, take: Take) -> Iterator[Batch]:
@@ -93,7 +97,7 @@ class Workshop:
             self._compute(batch)
             yield batch
 
-    def _run_streams(self, take: Take) -> Iterator[Batch]:
+    def _run_streams(self, take: Take, idle: Idle | None) -> Iterator[Batch]:
         n_threads = torch.get_num_threads()
 
         def stream() -> Iterator[Batch]:
@@ -101,11 +105,12 @@ class Workshop:
             yield from self._stream(take)
 
         with threads_given_back(n_threads):
-            yield from Crew(2 * self.n_streams + 2).collect([stream] * self.n_streams)
+            crew = Crew(2 * self.n_streams + 2, idle)
+            yield from crew.collect([stream] * self.n_streams)
 
-    def _run_behind_decoders(self, take: Take) -> Iterator[Batch]:
+    def _run_behind_decoders(self, take: Take, idle: Idle | None) -> Iterator[Batch]:
         n_threads = torch.get_num_threads()
-        crew = Crew(4)
+        crew = Crew(4, idle)
         decoded: queue.Queue = queue.Queue(
             2 + 2 * self.batch_size // _DECODED_AT_ONCE + self.n_decoders
         )
@@ -214,4 +219,5 @@ def automatic_batch_size(part: FrozenPart, device: str) -> int:
 def row_shape(part: FrozenPart) -> tuple[int, ...]:
     """Return the shape of one row of ``part``, from a black image."""
     image = torch.zeros(part.recipe.channels, *part.recipe.size, dtype=torch.uint8)
+    part = replace(part, precision="float32", engine="torch")
     return TorchRunner(part, "cpu")([image]).shape[1:]

@@ -1,6 +1,7 @@
 """A process that embeds: ``embedder.py CACHE N SEED DELAY`` prints what it did.
 
-With DELAY every image takes that long to decode, so that processes really meet.
+With DELAY every image takes that long to decode, and work begins at the first line of
+input, so that processes really meet.
 """
 
 import json
@@ -25,8 +26,12 @@ class SlowRows(FakeRows):
 def main(cache, n, seed, delay):
     rows = SlowRows(make_rows(int(n), seed=int(seed)).images)
     rows.delay = float(delay)
-    print("ready", flush=True)
-    values = activations(rows, make_part(), cache=cache, batch_size=4)
+    part = make_part()
+    if rows.delay:
+        part.backbone.load()
+        print("ready", flush=True)
+        sys.stdin.readline()
+    values = activations(rows, part, cache=cache, batch_size=4)
     torch = "torch" in sys.modules
     print(json.dumps([images_embedded(), float(values.sum()), torch]), flush=True)
 

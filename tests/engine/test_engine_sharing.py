@@ -22,21 +22,24 @@ ROOT = Path(__file__).parents[2]
 
 
 def start_embedder(cache, n, seed=0, delay=0.0):
+    arguments = map(str, [cache, n, seed, delay])
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.engine.embedder",
-            cache,
-            str(n),
-            str(seed),
-            str(delay),
-        ],
+        [sys.executable, "-m", "tests.engine.embedder", *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def go(*processes):
+    """Let processes with a delay begin, all at once."""
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
 
 def outcome(process):
@@ -49,6 +52,7 @@ def outcome(process):
 def test_processes_compute_each_image_once_between_them(tmp_path, cache):
     cache = str(tmp_path / "store") if cache == "folder" else cache
     processes = [start_embedder(cache, 120, delay=0.01) for _ in range(2)]
+    go(*processes)
     counts, sums, _ = zip(*map(outcome, processes), strict=True)
     assert sum(counts) == 120
     assert min(counts) > 12  # both took part
@@ -58,6 +62,7 @@ def test_processes_compute_each_image_once_between_them(tmp_path, cache):
 def test_a_process_that_is_killed_leaves_its_share_to_the_other(tmp_path):
     cache = str(tmp_path / "store")
     first = start_embedder(cache, 80, delay=0.02)
+    go(first)
     store = EmbeddingStore(cache)
     while store.info()["rows"] < 8:
         assert first.poll() is None
@@ -109,6 +114,24 @@ def test_an_owner_is_held_dead_when_its_process_is_or_it_falls_silent():
     assert holds(elsewhere, now)
 
 
+def test_an_owner_beats_while_a_slow_batch_runs(monkeypatch):
+    from sktl.engine import _crew, _work
+
+    monkeypatch.setattr(_crew, "_IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(_work, "_BEAT_SECONDS", 0.05)
+    beats = []
+    monkeypatch.setattr(_work.Shelf, "beat", lambda self, owner: beats.append(owner))
+
+    class SlowRows(FakeRows):
+        def prepare(self, i, recipe, value_range=None):
+            time.sleep(0.05)
+            return super().prepare(i, recipe, value_range)
+
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    activations(SlowRows(make_rows(16).images), make_part(), batch_size=8)
+    assert len(beats) >= 2
+
+
 def test_interrupt_keeps_what_was_computed_and_leaves_no_thread():
     class InterruptedRows(FakeRows):
         def prepare(self, i, recipe, value_range=None):
@@ -129,7 +152,7 @@ def test_interrupt_keeps_what_was_computed_and_leaves_no_thread():
 
 def test_ctrl_c_ends_a_computation_soon(tmp_path):
     process = start_embedder(str(tmp_path / "store"), 2000, delay=0.02)
-    assert process.stdout.readline() == "ready\n"
+    go(process)
     store = EmbeddingStore(tmp_path / "store")
     while store.info()["rows"] < 8:
         time.sleep(0.01)
