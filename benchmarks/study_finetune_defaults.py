@@ -47,7 +47,7 @@ VARIANTS = {
     "max_epochs=20": {"max_epochs": 20},
     "random head": {"head_init": "random"},
     "light, 4 views": {"augment": "light", "n_views": 4},
-    "light, live": {"augment": "light"},
+    "light, live": {"augment": "light", "n_views": None},
     "strong, 4 views": {"augment": "strong", "n_views": 4},
     "crop, 4 views": {"augment": {"crop": 0.75}, "n_views": 4},
     "light, 4 views, lr=3e-3": {"augment": "light", "n_views": 4, "lr": 3e-3},

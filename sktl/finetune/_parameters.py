@@ -93,7 +93,7 @@ class NetParameters(NeuralNet):
         warmup=0.1,
         gradual=False,
         augment="light",
-        n_views=None,
+        n_views=4,
         mixup=0.0,
         cutmix=0.0,
         early_stopping=False,

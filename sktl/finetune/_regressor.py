@@ -81,11 +81,12 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         orientation matters, such as digits. Rows of a table that are no images (read
         as one pixel high) are never varied.
 
-    n_views : int or None, default=None
-        How augmentation and frozen stages go together. ``None`` varies images anew in
-        every epoch, and runs the frozen stages on them in every epoch. ``k`` draws k
-        views of each image once, the first being the image itself, and keeps their
-        activations at the cut. No effect where nothing is varied, or nothing frozen.
+    n_views : int or None, default=4
+        How augmentation and frozen stages go together. ``k`` draws k views of each
+        image once, the first being the image itself, and keeps their activations at
+        the cut; each epoch sees one view of each image. ``None`` varies images anew
+        and runs the frozen stages on them in every epoch. No effect where nothing is
+        varied, or nothing frozen.
 
     mixup, cutmix : float, default=0.0
         Parameter of the Beta distribution by which rows of a batch are mixed; 0 is
@@ -270,7 +271,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         warmup=0.1,
         gradual=False,
         augment="light",
-        n_views=None,
+        n_views=4,
         mixup=0.0,
         cutmix=0.0,
         early_stopping=False,

@@ -214,7 +214,7 @@ def test_views_are_functions_of_content_seed_and_number(stripes):
 def test_augmentation_reaches_the_network(stripes):
     X, y = stripes
     plain = tuned(max_epochs=2).fit(X, y).predict_proba(X)
-    for params in ({"n_views": 4}, {}, {"unfreeze": "all"}):
+    for params in ({"n_views": 4}, {"n_views": None}, {"unfreeze": "all"}):
         reference = plain
         if "unfreeze" in params:
             reference = tuned(**params).fit(X, y).predict_proba(X)

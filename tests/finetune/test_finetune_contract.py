@@ -13,7 +13,7 @@ MODES = {
     "kept": {"augment": "none"},
     "head": {"unfreeze": "head"},
     "views": {"n_views": 2, "gradual": True, "early_stopping": True},
-    "live": {"max_bytes": 0},
+    "live": {"n_views": None, "max_bytes": 0},
     "all": {"unfreeze": "all", "lr": 1e-4, "schedule": "onecycle"},
     "mixed": {"mixup": 0.2},
 }

@@ -275,7 +275,15 @@ def test_net_of_a_missing_gpu_moves_to_the_cpu(digits):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("mode", [{}, {"augment": "light"}, {"unfreeze": "all"}])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        {},
+        {"augment": "light"},
+        {"augment": "light", "n_views": None},
+        {"unfreeze": "all"},
+    ],
+)
 def test_net_of_a_gpu_loads_on_a_cpu(digits, precision, mode, tmp_path):
     X, y = digits
     net = classifier(precision=precision, **mode).fit(X, y)
