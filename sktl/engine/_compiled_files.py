@@ -32,17 +32,17 @@ def _openvino_version() -> str:
         return ""
 
 
-def _path(part: FrozenPart, suffix: str) -> Path:
+def _path(part: FrozenPart, suffix: str) -> str:
     """Return where the network of ``part`` lies."""
     name = hashlib.blake2b(
         f"{_openvino_version()} {part.key}".encode(), digest_size=16
     ).hexdigest()
-    return Path(cache_root(), "networks", name + suffix)
+    return os.path.join(cache_root(), "networks", name + suffix)
 
 
 def read_compiled(part: FrozenPart) -> bytes | None:
     """Return the compiled network of ``part``, or None."""
-    path = _path(part, ".blob")
+    path = Path(_path(part, ".blob"))
     try:
         data = path.read_bytes()
         os.utime(path)
@@ -56,7 +56,7 @@ def read_compiled(part: FrozenPart) -> bytes | None:
 
 def has_compiled(part: FrozenPart) -> bool:
     """Tell whether the network of ``part`` lies on disk."""
-    return _path(part, ".blob").exists()
+    return os.path.exists(_path(part, ".blob"))
 
 
 def write_compiled(part: FrozenPart, blob: bytes) -> None:
@@ -66,7 +66,7 @@ def write_compiled(part: FrozenPart, blob: bytes) -> None:
 
 def is_known_to_fail(part: FrozenPart) -> bool:
     """Tell whether a process has found that OpenVINO cannot run this network."""
-    return _path(part, ".failed").exists()
+    return os.path.exists(_path(part, ".failed"))
 
 
 def remember_failure(part: FrozenPart, reason: str) -> None:
@@ -74,8 +74,9 @@ def remember_failure(part: FrozenPart, reason: str) -> None:
     _write(_path(part, ".failed"), reason.encode())
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(name: str, data: bytes) -> None:
     """Write a file all at once, for its owner only."""
+    path = Path(name)
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")

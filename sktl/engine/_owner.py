@@ -39,8 +39,16 @@ def started(pid: int) -> str:
         return ""
 
 
+@lru_cache(maxsize=1)
+def _own_start(pid: int) -> str:
+    """Return when this process started; reading it anew can take milliseconds."""
+    return started(pid)
+
+
 def is_alive(pid: int, start: str) -> bool:
     """Tell whether process ``pid``, running since ``start``, lives; True if unsure."""
+    if pid == os.getpid():
+        return not start or _own_start(pid) in ("", start)
     if sys.platform == "win32":  # there, signal 0 is Ctrl-C
         return True
     try:
@@ -57,7 +65,7 @@ class Owner:
     """One call that computes rows: the name that stands on its claims."""
 
     pid: int = field(default_factory=os.getpid)
-    start: str = field(default_factory=lambda: started(os.getpid()))
+    start: str = field(default_factory=lambda: _own_start(os.getpid()))
     namespace: str = field(default_factory=lambda: _namespace(os.getpid()))
     token: bytes = field(default_factory=lambda: secrets.token_bytes(12))
 

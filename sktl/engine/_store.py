@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from numbers import Integral
 
 from sktl.engine._session import session_folder
@@ -14,6 +15,11 @@ def cache_root() -> str:
     root = os.environ.get("SKTL_CACHE_DIR")
     if root:
         return os.path.expanduser(root)
+    return _user_cache()
+
+
+@lru_cache(maxsize=1)
+def _user_cache() -> str:
     from platformdirs import user_cache_dir
 
     return user_cache_dir("sktl", appauthor=False)

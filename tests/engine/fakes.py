@@ -66,6 +66,7 @@ class FakeBackbone:
     name: str = "fake"
     fingerprint: str = "weights-0"
     seed: int = 0
+    info: object = None
 
     def load(self):
         with _networks_lock:

@@ -74,7 +74,7 @@ def test_a_process_that_is_killed_leaves_its_share_to_the_other(tmp_path):
     before = images_embedded()
     activations(make_rows(80), make_part(), cache=cache)
     assert images_embedded() - before == 80 - done
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 45  # not until the claims expire
 
 
 def test_a_worker_needs_no_torch_when_all_rows_are_stored(tmp_path):
