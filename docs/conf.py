@@ -1,0 +1,121 @@
+"""How the documentation is built: ``make docs``, offline, warnings are errors."""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+# The gallery shares its embeddings between examples as any script does: by session.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+project = "sktl"
+author = "The sktl developers"
+copyright = "The sktl developers"
+release = installed_version("sktl")
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "backbone_table",
+    "measured",
+]
+
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "conftest.py", "gallery", "**/GALLERY_HEADER.rst"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+nitpicky = False
+smartquotes = False
+suppress_warnings = [
+    # scikit-learn and skorch are mentioned in docstrings; their sites are not here.
+    "ref.any",
+    "ref.ref",
+    "ref.term",
+    "config.cache",  # sphinx-gallery keeps classes in its configuration
+    "myst.header",  # model cards begin at the level that suits their folder
+]
+
+# --- API reference -------------------------------------------------------------------
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+numpydoc_xref_param_type = False
+
+# --- Markdown ------------------------------------------------------------------------
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+# --- Copy buttons --------------------------------------------------------------------
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# --- Gallery -------------------------------------------------------------------------
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "plot_gallery": os.environ.get("SKTL_DOCS_GALLERY", "1") != "0",
+    "abort_on_example_error": False,
+    "only_warn_on_example_error": False,
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "min_reported_time": 0,
+    "write_computation_times": False,
+    "doc_module": ("sktl",),
+    "backreferences_dir": "api/backreferences",
+    "matplotlib_animations": False,
+}
+
+# --- HTML ----------------------------------------------------------------------------
+html_theme = "pydata_sphinx_theme"
+html_title = "sktl"
+html_static_path = ["_static"]
+html_css_files = ["sktl.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_favicon = "_static/mark.svg"
+html_theme_options = {
+    "logo": {
+        "text": "sktl",
+        "image_light": "_static/mark.svg",
+        "image_dark": "_static/mark.svg",
+        "alt_text": "sktl, front page",
+    },
+    "navbar_align": "left",
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": True,
+    "show_nav_level": 1,
+    "navigation_depth": 2,
+    "header_links_before_dropdown": 6,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"index": [], "getting_started": [], "changelog": [], "search": []}
+html_context = {"default_mode": "auto"}
+
+
+def _leave_out(app, what, name, obj, skip, options):
+    """Leave out the methods that scikit-learn makes for metadata routing."""
+    made = name.startswith("set_") and name.endswith("_request")
+    return True if made or name == "get_metadata_routing" else None
+
+
+def setup(app):
+    """Connect to Sphinx."""
+    app.connect("autodoc-skip-member", _leave_out)

@@ -1,0 +1,36 @@
+"""The pages of the documentation are doctests; each runs in a folder of its own.
+
+``photos/<class>/<file>``, which the pages speak of, are crops of the two photographs
+that come with scikit-learn.
+"""
+
+import pytest
+
+collect_ignore_glob = ["*.py", "_build/*", "auto_examples/*", "api/generated/*"]
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """Return a folder with ``photos``, made once."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    folder = tmp_path_factory.mktemp("documentation")
+    for name, picture in zip(
+        ("building", "flower"), load_sample_images().images, strict=True
+    ):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            top, left = 96 * (i // 4), 128 * (i % 4)
+            crop = Image.fromarray(picture[top : top + 128, left : left + 128])
+            crop.save(folder / "photos" / name / f"{i:02}.jpg", quality=90)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def beside_the_photographs(photographs, tmp_path, monkeypatch):
+    """Run a page where ``photos`` is, with stores that vanish afterwards."""
+    (tmp_path / "photos").symlink_to(photographs / "photos")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MPLBACKEND", "agg")

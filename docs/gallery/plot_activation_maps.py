@@ -1,0 +1,62 @@
+"""
+What in an image speaks for a class?
+====================================
+
+A model that is right for the wrong reason fails on new images. When the head is
+linear and the embedding is an average over the places of the image, the score of a
+class is an average as well, and can be taken apart exactly: so much for each place.
+
+Parts of two photographs are to be told apart, those of a building and those of a
+flower.
+"""
+
+import numpy as np
+from sklearn.datasets import load_sample_images
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl import PretrainedFeatures
+from sktl.inspection import ActivationMapDisplay
+
+pictures = load_sample_images().images
+names = ["building", "flower"]
+
+
+def crops(picture, side=120, step=40):
+    """Cut a photograph into overlapping squares."""
+    height, width, _ = picture.shape
+    return [
+        picture[top : top + side, left : left + side]
+        for top in range(0, height - side + 1, step)
+        for left in range(0, width - side + 1, step)
+    ]
+
+
+X, y = [], []
+for label, picture in enumerate(pictures):
+    X += crops(picture)
+    y += [names[label]] * (len(X) - len(y))
+print(len(X), "crops")
+
+# %%
+model = make_pipeline(
+    PretrainedFeatures("pocket", layers="stage3"),
+    StandardScaler(),
+    LogisticRegression(C=0.01, max_iter=1000),
+).fit(X, y)
+
+# %%
+# The whole photographs, which are wider than any crop, and a collage of both: what
+# speaks for the flower (red), and what against it (blue)?
+
+china, flower = pictures
+collage = np.where((np.arange(640) < 320)[None, :, None], china, flower)
+display = ActivationMapDisplay.from_estimator(
+    model, [china[:, 107:534], flower[:, 107:534], collage[:, 107:534]], target="flower"
+)
+
+# %%
+# The maps are no approximation: their mean, plus a constant, *is* the score.
+
+print(np.allclose(display.maps.mean(axis=(1, 2)) + display.intercepts, display.scores))

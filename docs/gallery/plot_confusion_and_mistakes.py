@@ -1,0 +1,50 @@
+"""
+Which classes are confused, and which mistakes are the worst?
+=============================================================
+
+A score says how often a model is wrong, not where. The pictures often do: a label
+that is wrong, a class that is two, an image that nobody could read.
+"""
+
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl import PretrainedFeatures
+from sktl.inspection import ImageConfusionDisplay, MistakesDisplay
+
+X, y = load_digits(return_X_y=True)
+
+# %%
+# Every image is predicted by a model that was not fitted to it. To have something to
+# look at, the network is cut early, after its second stage.
+
+model = make_pipeline(
+    PretrainedFeatures("lenet5", layers="stage1"),
+    StandardScaler(),
+    LogisticRegression(max_iter=1000),
+)
+probabilities = cross_val_predict(model, X, y, cv=5, method="predict_proba")
+predicted = probabilities.argmax(axis=1)
+
+# %%
+# The matrix stands beside pictures of the pairs that are confused most often.
+
+ImageConfusionDisplay.from_predictions(X, y, predicted, y_proba=probabilities)
+
+# %%
+# The most confident mistakes:
+
+MistakesDisplay.from_predictions(X, y, predicted, y_proba=probabilities, n_images=10)
+
+# %%
+# With the whole network most of them go away, and those that stay are hard for
+# people, too.
+
+better = model.set_params(pretrainedfeatures__layers=None)
+probabilities = cross_val_predict(better, X, y, cv=5, method="predict_proba")
+MistakesDisplay.from_predictions(
+    X, y, probabilities.argmax(axis=1), y_proba=probabilities, n_images=10
+)

@@ -1,0 +1,48 @@
+"""The API reference names everything that is public, and nothing that is not there."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import sktl
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "api" / "index.rst"
+HOMES = ["sktl", *(f"sktl.{name}" for name in sktl._SUBPACKAGES)]
+
+
+def referenced():
+    """Return the full names that the reference lists."""
+    names, module, listing = [], None, False
+    for line in REFERENCE.read_text().splitlines():
+        if line.startswith(".. currentmodule::"):
+            module = line.split()[-1]
+        elif line.startswith(".. autosummary::"):
+            listing = True
+        elif line and not line.startswith(" "):
+            listing = False
+        elif listing and line.strip() and not line.strip().startswith(":"):
+            names.append(f"{module}.{line.strip()}")
+    return names
+
+
+@pytest.mark.parametrize("name", referenced())
+def test_every_name_of_the_reference_exists(name):
+    home, _, short = name.rpartition(".")
+    assert short in importlib.import_module(home).__all__
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_every_public_name_is_in_the_reference(home):
+    listed = [
+        getattr(importlib.import_module(name.rpartition(".")[0]), name.split(".")[-1])
+        for name in referenced()
+    ]
+    module = importlib.import_module(home)
+    missing = [
+        name
+        for name in module.__all__
+        if name != "__version__"
+        and not any(getattr(module, name) is known for known in listed)
+    ]
+    assert missing == []
