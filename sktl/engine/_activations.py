@@ -85,6 +85,26 @@ def activations(
     ------
     UnreadableImageError
         With ``on_error="raise"``; it names every unreadable row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktl.backbones import resolve
+    >>> from sktl.engine import FrozenPart, activations
+    >>> from sktl.images import ImageRows
+    >>> backbone = resolve("lenet5")
+    >>> part = FrozenPart(
+    ...     backbone,
+    ...     layers=backbone.info.stages[-1:],
+    ...     pool="avg",
+    ...     recipe=backbone.info.recipe,
+    ...     value_range=None,
+    ...     precision="float32",
+    ...     engine="torch",
+    ... )
+    >>> rows = ImageRows.of(np.zeros((5, 28, 28), dtype=np.uint8))
+    >>> activations(rows, part).shape == (5, backbone.info.n_features)
+    True
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} is not 'raise' or 'nan'.")
@@ -240,11 +260,10 @@ class _Call:
     def report_unreadable(self) -> None:
         """Name every row that could not be read: raise, or warn."""
         bad = self._unreadable_rows()
-        causes = [str(self.unreadable[i]) for i in bad if i in self.unreadable]
+        causes = [str(self.unreadable.get(i, self.rows.where(i))) for i in bad]
         named = "; ".join(causes[:_MOST_NAMED])
-        if len(causes) > _MOST_NAMED:
-            rest = [i for i in bad if i in self.unreadable][_MOST_NAMED:]
-            named += "; and " + ", ".join(map(self.rows.where, rest))
+        if len(bad) > _MOST_NAMED:
+            named += "; and " + ", ".join(map(self.rows.where, bad[_MOST_NAMED:]))
         message = f"{len(bad)} of {len(self.keys)} images cannot be read: {named}."
         if self.raises:
             raise UnreadableImageError(

@@ -16,8 +16,22 @@ _GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 def resolve_device(device: str = "auto") -> str:
     """Return the concrete device, such as ``"cpu"`` or ``"cuda:0"``.
 
-    On a machine without a GPU driver ``"auto"`` is ``"cpu"``, and torch is not
-    imported to find out.
+    Parameters
+    ----------
+    device : str, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"``: a GPU if there is
+        one. On a machine without a GPU driver, torch is not imported to find out.
+
+    Returns
+    -------
+    str
+        A device that exists.
+
+    Examples
+    --------
+    >>> from sktl.engine import resolve_device
+    >>> resolve_device("cpu")
+    'cpu'
     """
     device = str(device)
     if device == "cpu":

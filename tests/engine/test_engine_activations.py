@@ -84,6 +84,13 @@ def test_unreadable_rows_are_all_named():
         activations(rows, make_part())
 
 
+def test_repetitions_of_an_unreadable_row_are_named_too():
+    rows = make_rows(4, bad=[2])
+    repeated = FakeRows(rows.images[[0, 1, 2, 3, 2]], bad=[2, 4])
+    with pytest.raises(UnreadableImageError, match=r"2 of 5.*row 2.*row 4"):
+        activations(repeated, make_part())
+
+
 def test_unreadable_rows_become_nan_and_the_others_stay():
     rows = make_rows(30, bad=[3, 17])
     with pytest.warns(UnreadableImageWarning, match="2 of 30"):
