@@ -111,6 +111,8 @@ def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict:
         )
     if manifest.get("digest") != _digest(manifest):
         raise ModelFileError(_damaged(path, f"its {MANIFEST} is not what was saved"))
+    if not isinstance(manifest.get("members"), dict):
+        raise ModelFileError(_damaged(path, f"its {MANIFEST} names no members"))
     return manifest
 
 

@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sktl.exceptions import ModelFileError, ModelFileWarning, UnstorableModelError
+from sktl.exceptions import (
+    ModelFileError,
+    ModelFileWarning,
+    SktlError,
+    UnstorableModelError,
+)
 from sktl.persistence._archive import (
     check_nested,
     read_archive,
@@ -24,6 +29,11 @@ from sktl.persistence._plain import NotPlainError, from_plain, to_plain
 from sktl.persistence._scikit import dump, load, put_back, take_out
 
 _ESTIMATOR = "estimator.skops"
+# What content can raise that has the right digests and was never saved by sktl.
+_CRAFTED = (
+    *(AttributeError, LookupError, MemoryError, OverflowError, RecursionError),
+    *(TypeError, ValueError),
+)
 
 
 def save_model(
@@ -164,7 +174,9 @@ def load_model(path: str | os.PathLike, *, weights: str | os.PathLike | None = N
         check_nested(members[_ESTIMATOR], path)
         parts = [rebuild(record, members, weights) for record in manifest["parts"]]
         estimator = put_back(load(members[_ESTIMATOR]), parts)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except SktlError:
+        raise
+    except _CRAFTED as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged or was altered: its parts do not fit together "
             f"({type(error).__name__}: {error})."

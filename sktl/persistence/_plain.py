@@ -11,6 +11,7 @@ import numpy as np
 from sktl.exceptions import ModelFileError
 
 _ARRAY_KINDS = "biufUO"
+_MOST_BYTES = 1 << 16  # of one value: a class name of 16000 letters
 
 
 class NotPlainError(TypeError):
@@ -57,7 +58,7 @@ def from_plain(value):
         return {from_plain(key): from_plain(item) for key, item in value["dict"]}
     if set(value) == {"array", "shape", "dtype"}:
         dtype = np.dtype(value["dtype"])
-        if dtype.kind not in _ARRAY_KINDS:
+        if dtype.kind not in _ARRAY_KINDS or dtype.itemsize > _MOST_BYTES:
             raise ModelFileError(f"A model file holds an array of {dtype}.")
         array = np.empty(len(value["array"]), dtype=dtype)
         array[:] = from_plain(value["array"])

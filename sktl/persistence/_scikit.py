@@ -137,8 +137,8 @@ def load(content: bytes):
         raise
     except (
         UntrustedTypesFoundException,
-        *(AttributeError, ImportError, LookupError, OSError, RecursionError),
-        *(TypeError, ValueError, zipfile.BadZipFile),
+        *(AttributeError, ImportError, LookupError, MemoryError, OSError),
+        *(OverflowError, RecursionError, TypeError, ValueError, zipfile.BadZipFile),
     ) as error:
         raise ModelFileError(
             f"The scikit-learn part of a model file cannot be read: {error}"

@@ -436,6 +436,17 @@ def test_crafted_manifests_are_errors_of_the_file(saved, tmp_path):
     ):
         with pytest.raises(ModelFileError):
             load_model(rewrite(saved, tmp_path / "m.sktl", parts=parts))
+    for name, value in (
+        ("pool", "median"),
+        ("image_size", {"array": [1], "shape": [7], "dtype": "<i8"}),
+        ("image_size", {"array": ["x"], "shape": [1], "dtype": "<U1000000000"}),
+        ("image_size", {"array": [1], "shape": [1], "dtype": "V8"}),
+        ("nonsense", 1),
+    ):
+        parts = parts_of(saved)
+        parts[0]["params"][name] = value
+        with pytest.raises(ModelFileError):
+            load_model(rewrite(saved, tmp_path / "m.sktl", parts=parts))
 
 
 def test_trained_weights_that_do_not_fit_are_refused(tuned, tmp_path):
