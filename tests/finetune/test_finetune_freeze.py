@@ -171,9 +171,16 @@ def test_unfreezing_nothing_that_exists_is_an_error(unfreeze, few):
 
 def test_gradual_opens_one_stage_per_epoch(few):
     X, y = few
-    learning = []
+    learning, moving = [], []
 
     class Watch(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            self.before = {n: state_of(s) for n, s in net.module_.stages.items()}
+
+        def on_epoch_end(self, net, **kwargs):
+            stages = net.module_.stages
+            moving.append(sorted(n for n in stages if moved(self.before[n], stages[n])))
+
         def on_batch_begin(self, net, training=False, **kwargs):
             if training:
                 open_ = {n for n in net.module_.stages if n in net.module_.open}
@@ -190,7 +197,7 @@ def test_gradual_opens_one_stage_per_epoch(few):
         callbacks=[Watch()],
     ).fit(X, y)
     both = ["fc6", "stage2"]
-    assert learning == [[], ["fc6"], both, both]
+    assert learning == moving == [[], ["fc6"], both, both]
 
 
 @pytest.mark.parametrize(
