@@ -42,6 +42,7 @@ def test_help_and_version_start_without_torch():
     assert sktl("--version").stdout.startswith("sktl ")
 
 
+@pytest.mark.slow
 def test_unknown_commands_and_options_are_usage_errors():
     for args in (["trian"], ["train", "--frobnicate"], ["embed"]):
         done = sktl(*args)
@@ -50,6 +51,7 @@ def test_unknown_commands_and_options_are_usage_errors():
         assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_from_folder_to_predictions(tmp_path):
     save_digits(tmp_path / "digits", 12)
     model, store = tmp_path / "m.sktl", tmp_path / "store"
@@ -77,6 +79,7 @@ def test_failure_is_one_line_and_exit_code_1(tmp_path):
     assert done.stderr == f"sktl: The folder {str(tmp_path)!r} holds no images.\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_exit_code_130_and_leaves_nothing(tmp_path):
     # A pipe for an image: reading it waits until somebody writes.
     os.mkfifo(tmp_path / "wait.png")

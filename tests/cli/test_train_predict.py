@@ -34,6 +34,7 @@ def test_trained_model_knows_class_names_and_its_score(model, digit_folder):
     assert (load_model(model).predict(paths) == "one").mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["finetune", "auto"])
 def test_other_strategies_train_too(run, digit_folder, tmp_path, strategy):
     told = run(
@@ -213,6 +214,7 @@ def test_interrupted_training_leaves_the_former_model(
     assert target.read_bytes() == model.read_bytes()
 
 
+@pytest.mark.slow
 def test_compare_ranks_baselines_and_both_strategies(run, digit_folder, tmp_path):
     told = run(
         "compare", digit_folder, "-b", "lenet5", "--head", "logistic", "--cv", "2",
@@ -295,6 +297,7 @@ def test_code_in_the_page_runs(digit_folder, tmp_path):
     assert set(names["model"].predict(names["X"])) == {"zero", "one"}
 
 
+@pytest.mark.slow
 def test_demo_compares_and_writes_the_page(run, tmp_path):
     told = run(
         "demo", "--n-images", "200", "--report", tmp_path / "demo.html", "--json",

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def errors(browser):
     return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
