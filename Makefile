@@ -6,7 +6,9 @@ STAMP := $(VENV)/.installed
 # xdist gives each core one worker; one thread each keeps torch from fighting itself.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-fast lint format bench clean
+BENCHMARKS := search throughput end_to_end store scale startup
+
+.PHONY: demo test test-fast lint format docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/sktl demo
@@ -24,6 +26,14 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV)
