@@ -81,9 +81,9 @@ def compare(
 ) -> None:
     """Compare both strategies, and baselines, on a folder of images.
 
-    Frozen features with a head, and fine-tuning, against the most frequent class,
-    small pixels, colours and the untrained network: on the same splits, with
-    confidence intervals and costs.
+    Frozen features with a head, and fine-tuning, against the most frequent
+    class, small pixels, colours and the untrained network: on the same splits,
+    with confidence intervals and costs.
     """
     answered = answer(
         Asked(

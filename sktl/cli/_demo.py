@@ -37,8 +37,8 @@ def demo(
 ) -> None:
     """Compare both strategies and baselines on handwritten digits, offline.
 
-    The digits come with scikit-learn; the network, lenet5, comes with sktl and has
-    learned on other digits (MNIST). A table is printed and a page is written.
+    The digits come with scikit-learn; the network, lenet5, comes with sktl and
+    has learned on other digits (MNIST). A table is printed, a page written.
     """
     from sklearn.datasets import load_digits
 

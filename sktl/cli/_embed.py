@@ -55,8 +55,8 @@ def embed(
 ) -> None:
     """Embed images with a frozen network, into a file.
 
-    Embeddings go through the cache: what was interrupted goes on where it was, and
-    what was embedded before is only read.
+    Embeddings go through the cache: what was interrupted goes on where it was,
+    and what was embedded before is only read.
     """
     from sktl.cli._images import chunks, find_images, labels_of
     from sktl.engine import images_embedded

@@ -28,8 +28,8 @@ def predict(
 ) -> None:
     """Predict the classes of images with a saved model.
 
-    Unreadable images are named at the end, and make the exit code 1; the others are
-    predicted all the same.
+    Unreadable images are named at the end, and make the exit code 1; the others
+    are predicted all the same.
     """
     from sktl.cli._images import chunks, find_images, unreadable_among
     from sktl.exceptions import UnreadableImageError

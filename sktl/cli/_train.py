@@ -67,8 +67,8 @@ def train(
 ) -> None:
     """Train a classifier on a folder of images, and save it.
 
-    Its accuracy is estimated by cross-validation, and on the test folder if there is
-    one. The model file holds no pickle: it is safe to load.
+    Its accuracy is estimated by cross-validation, and on the test folder if
+    there is one. The model file holds no pickle: it is safe to load.
     """
     if strategy not in STRATEGIES:
         raise typer.BadParameter(
