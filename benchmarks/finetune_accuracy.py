@@ -1,6 +1,6 @@
 """Test accuracy of fine-tuning on real images, against the probe and a plain recipe.
 
-SqueezeNet's ImageNet weights, 1000 training images of each set at small size (64 px
+SqueezeNet's ImageNet weights, 600 training images of each set at small size (64 px
 satellite images, 80 px cats and dogs), the test sets that come with them. ``unfreeze``
 is chosen by cross-validation on the training images. The plain recipe is the one of
 the PyTorch tutorial: random head, all layers, SGD, flips and crops, in every epoch.
@@ -38,8 +38,8 @@ DATA = Path(os.environ.get("SKTL_TEST_DATA", "data"))
 NAME = "squeezenet1_0"
 WEIGHTS = str(DATA / "weights" / "squeezenet1_0-imagenet.pth")
 SIZES = {"eurosat": 64, "cats_vs_dogs": 80}
-EPOCHS = 20
-N_TRAIN = 1000
+EPOCHS = 12
+N_TRAIN = 600
 results: dict = {}
 
 
@@ -144,7 +144,7 @@ def compare(name):
     note(name, "plain tutorial recipe, all layers", score, seconds)
 
 
-def heads(name="eurosat", n_train=500, epochs=10):
+def heads(name="eurosat", n_train=300, epochs=10):
     """Compare the solved head with a random one, over five seeds."""
     X, y, X_test, y_test = load(name)
     for head_init in ("probe", "random"):

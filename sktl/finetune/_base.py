@@ -10,6 +10,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
+from skorch.callbacks import LRScheduler
 from skorch.dataset import unpack_data
 from skorch.helper import SliceDataset
 from skorch.utils import data_from_dataset, is_dataset
@@ -89,15 +90,15 @@ class FineTuned(FedNet):
         try:
             if fresh:
                 self._choose_rate(train_set)
-            self.best_epoch_ = None
+            self._run.begin(self.optimizer_)
+            self.notify("on_train_begin", X=X, y=y)
+            # After the callbacks: skorch's LoadInitState may have changed the network.
             best = None
             if valid_set is not None:
                 self.epoch_zero_ = self._evaluate(valid_set)
                 best = dict(self.callbacks_).get("best_epoch")
             if best is not None:
                 best.begin(self, self.validation_score(self.epoch_zero_))
-            self._run.begin(self.optimizer_)
-            self.notify("on_train_begin", X=X, y=y)
             try:
                 self.fit_loop(_Divided(train_set, valid_set), epochs=self.max_epochs)
             except StopTraining:
@@ -144,6 +145,17 @@ class FineTuned(FedNet):
             raise ValueError(
                 f"early_stopping=True works through callbacks, and "
                 f"callbacks={self.callbacks!r} turns them off."
+            )
+        scheduler = any(
+            isinstance(part, LRScheduler) or part is LRScheduler
+            for item in self.callbacks or []
+            for part in (item if isinstance(item, tuple | list) else (item,))
+        )
+        if scheduler and (self.schedule != "constant" or self.warmup):
+            raise ValueError(
+                f"The LRScheduler among the callbacks and schedule={self.schedule!r}, "
+                f"warmup={self.warmup!r} would both set the learning rates. Pass "
+                "schedule='constant', warmup=0, or drop the callback."
             )
         if self.head_init == "probe" and self.head != "linear":
             raise ValueError(

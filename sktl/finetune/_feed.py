@@ -74,7 +74,8 @@ class FedNet(Net):
 
     def _kept(self, views: list, rows: TrainingRows, seed: int = 0) -> KeptActivations:
         """Return a data set of activations in memory, on the GPU if there is one."""
-        x = torch.from_numpy(np.concatenate([self._activations(v) for v in views]))
+        parts = [self._activations(view) for view in views]
+        x = torch.from_numpy(np.concatenate(parts) if len(parts) > 1 else parts[0])
         y, weight = self._tensors(rows)
         device = self.device
         return KeptActivations(x.to(device), y, weight, len(views), seed)

@@ -11,9 +11,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -146,6 +147,61 @@ def test_criterion_of_the_user(digits):
     np.testing.assert_allclose(nll.predict_proba(X), same.predict_proba(X), atol=1e-5)
     robust = regressor(criterion=torch.nn.L1Loss).fit(X, y.astype(float))
     assert robust.score(X, y) > 0.5
+
+
+def test_backbone_may_be_a_module_of_the_user(digits):
+    X, y = digits
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU()),
+        torch.nn.Sequential(torch.nn.Conv2d(8, 16, 3, stride=2), torch.nn.ReLU()),
+        torch.nn.AdaptiveAvgPool2d(1),
+    )
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    net = FineTunedClassifier(
+        module, image_size=32, max_epochs=2, augment="none", random_state=0
+    )
+    again = clone(net).fit(X, y)
+    net.fit(X, y)
+    assert net.cut_.trained
+    np.testing.assert_array_equal(net.predict_proba(X), again.predict_proba(X))
+    restored = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(net.predict_proba(X), restored.predict_proba(X))
+    assert all(torch.equal(before[name], v) for name, v in module.state_dict().items())
+
+
+def test_mixed_precision_answers_in_float32(digits):
+    X, y = digits
+    exact = classifier(unfreeze=2).fit(X, y).predict_proba(X)
+    net = classifier(unfreeze=2, precision="bfloat16").fit(X, y)
+    assert net.predict_proba(X).dtype == np.float32
+    assert net.precision_ == "bfloat16"
+    assert {p.dtype for p in net.module_.parameters()} == {torch.float32}
+    np.testing.assert_allclose(net.predict_proba(X), exact, atol=0.1)
+    assert not np.array_equal(net.predict_proba(X), exact)
+
+
+def test_weights_and_groups_are_routed(digits):
+    X, y = digits
+    weight, groups = np.linspace(0, 2, len(y)), np.arange(200) // 2
+    with config_context(enable_metadata_routing=True):
+        net = classifier(early_stopping=True)
+        net.set_fit_request(sample_weight=True, groups=True)
+        net.set_score_request(sample_weight=False)
+        routed = cross_validate(
+            Pipeline([("net", net)]),
+            X,
+            y,
+            cv=[(np.arange(150), np.arange(150, 200))],
+            params={"sample_weight": weight, "groups": groups},
+            return_estimator=True,
+        )
+    direct = classifier(early_stopping=True)
+    direct.fit(X[:150], y[:150], sample_weight=weight[:150], groups=groups[:150])
+    plain = classifier(early_stopping=True).fit(X[:150], y[:150])
+    found = routed["estimator"][0].predict_proba(X)
+    np.testing.assert_array_equal(found, direct.predict_proba(X))
+    assert not np.array_equal(found, plain.predict_proba(X))
 
 
 # ----- errors

@@ -8,7 +8,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import Callback, EpochScoring, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    LoadInitState,
+    LRScheduler,
+)
 from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
@@ -142,6 +148,21 @@ def test_parameters_are_saved_and_loaded(digits, tmp_path):
         classifier().initialize()
 
 
+def test_training_resumes_from_a_checkpoint_of_skorch(digits, tmp_path):
+    X, y = digits
+    params = {"early_stopping": True, "validation_fraction": 0.3, "lr": 1e-2}
+    params |= {"head_init": "random", "schedule": "constant", "warmup": 0}
+    checkpoint = Checkpoint(dirname=tmp_path, monitor=None)
+    first = classifier(max_epochs=4, callbacks=[checkpoint], **params).fit(X, y)
+    resumed = classifier(
+        max_epochs=1, callbacks=[checkpoint, LoadInitState(checkpoint)], **params
+    ).fit(X, y)
+    assert len(resumed.history) == 5
+    last, began = first.history[-1], resumed.epoch_zero_
+    assert began["valid_loss"] == pytest.approx(last["valid_loss"], rel=1e-4)
+    assert resumed.best_epoch_ >= 4
+
+
 def test_new_rate_of_a_fitted_net_keeps_the_proportions(digits):
     X, y = digits
     net = classifier(unfreeze=2, lr=1e-3, lr_decay=0.1).fit(X, y)
@@ -261,6 +282,13 @@ def test_rates_are_left_to_a_scheduler_of_the_user(digits):
         X, y
     )
     assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
+
+
+def test_two_masters_of_the_rates_are_an_error(digits):
+    X, y = digits
+    for callbacks in ([LRScheduler], [("rates", LRScheduler("StepLR", step_size=1))]):
+        with pytest.raises(ValueError, match="LRScheduler among the callbacks"):
+            classifier(callbacks=callbacks).fit(X, y)
 
 
 def test_rate_is_found(digits, capsys):
