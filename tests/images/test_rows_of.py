@@ -271,7 +271,6 @@ def test_sparse_matrices_are_left_to_scikit_learn():
         [],
         {"a": 1},
     ],
-    ids=str,
 )
 def test_images_paths_and_nonsense_are_not_flat(X):
     assert not is_flat(X)
