@@ -41,9 +41,15 @@ def arguments(description: str) -> argparse.Namespace:
         "--quick", action="store_true", help="small sizes, to see that it runs"
     )
     parser.add_argument(
+        "--share", type=float, default=1.0, help="part of the full size to run"
+    )
+    parser.add_argument(
         "--out", type=Path, default=RESULTS, help="where the JSON is written"
     )
-    return parser.parse_args()
+    found = parser.parse_args()
+    if found.quick:
+        found.share, found.repeats = min(found.share, 0.06), 1
+    return found
 
 
 def interleaved(
@@ -114,7 +120,7 @@ def publish(name: str, rows: list[dict], notes: list[str], args, before: dict) -
         print(f"- {note}")
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"{name}.json"
-    result = {"host": before, "quick": args.quick, "notes": notes, "rows": rows}
+    result = {"host": before, "share": args.share, "notes": notes, "rows": rows}
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {path}")
 

@@ -98,7 +98,7 @@ def others(paths, name):
 def main():
     """Measure forward passes alone, decoding alone, and both together."""
     args = arguments(__doc__)
-    n, before, rows = 60 if args.quick else 1000, host(), []
+    n, before, rows = int(1000 * args.share), host(), []
     n_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         paths = make_files(Path(folder), n)

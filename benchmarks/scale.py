@@ -43,7 +43,7 @@ def make_files(folder, n):
 def main():
     """Measure each size in a process of its own."""
     args = arguments(__doc__)
-    sizes = [100, 1000] if args.quick else [1000, 10_000, 100_000]
+    sizes = [int(n * args.share) for n in (1000, 10_000, 100_000)]
     before, rows = host(), []
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder, "images")

@@ -49,7 +49,7 @@ def main():
 
         cases = {name: (lambda code=code: run(code)) for name, code in CASES.items()}
         cases = {"python alone": lambda: run("pass"), **cases}
-        times = interleaved(cases, 1 if args.quick else args.repeats)
+        times = interleaved(cases, args.repeats)
     rows = [{"what": name, "seconds": times[name]} for name in times]
     publish(
         "startup", rows, ["Whole processes, the interpreter included."], args, before

@@ -59,7 +59,7 @@ def read(folder, seed, n, lasting):
 def main():
     """Measure, and print rows a second."""
     args = arguments(__doc__)
-    n = 400 if args.quick else 4000
+    n = int(4000 * args.share)
     before = host()
     rates: dict[str, list[float]] = {}
     size = 0.0

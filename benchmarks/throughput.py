@@ -158,8 +158,8 @@ def contenders(name, size, tensors):
     return cases
 
 
-def images(name, size, quick):
-    """Return as many images as keep the naive contender busy for a second."""
+def images(name, size, seconds):
+    """Return as many images as keep the naive contender busy for ``seconds``."""
     weights = {} if name == "pocket" else {"weights": None, "random_state": 0}
     backbone = resolve(name, **weights)
     recipe = backbone.info.recipe
@@ -173,7 +173,8 @@ def images(name, size, quick):
     start = time.perf_counter()
     naive(network, recipe, [torch.from_numpy(image)] * 8, min(size, 8))
     rate = 8 / (time.perf_counter() - start)
-    n = max(2, round(rate * SECONDS / size)) * size if not quick else 2 * size
+    # At least two batches, so that both streams have one.
+    n = max(2, round(rate * seconds / size)) * size
     return [
         torch.from_numpy(rng.integers(0, 256, image.shape, dtype=np.uint8))
         for _ in range(min(n, 2048))
@@ -187,7 +188,7 @@ def main():
     sizes = [8] if args.quick else BATCHES
     for name in ["resnet18", "pocket"] if args.quick else NETWORKS:
         for size in sizes if DEVICE == "cpu" else [256]:
-            tensors = images(name, size, args.quick)
+            tensors = images(name, size, SECONDS * args.share)
             cases = contenders(name, size, tensors)
             times = interleaved(cases, args.repeats)
             first = times["torch float32, naive"]["median"]

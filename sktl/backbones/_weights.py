@@ -12,6 +12,7 @@ import secrets
 import sys
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from numbers import Integral
 from pathlib import Path
@@ -31,7 +32,13 @@ class RandomWeights:
     @property
     def fingerprint(self) -> str:
         """Seed and version of torch, whose generators and initialisers may change."""
-        return f"random:{self.seed}:torch-{version('torch')}"
+        return f"random:{self.seed}:torch-{_torch_version()}"
+
+
+@lru_cache(maxsize=1)
+def _torch_version() -> str:
+    """Return the version without importing torch; looking it up takes 2 ms."""
+    return version("torch")
 
 
 @dataclass(frozen=True)
