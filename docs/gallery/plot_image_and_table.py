@@ -10,6 +10,7 @@ form has a scanned figure, which may be a 1 or a 7 and so on, and a field that s
 whether it is even. Neither column tells the figure alone.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

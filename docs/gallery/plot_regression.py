@@ -8,6 +8,7 @@ and a fine-tuned network. The first is there because nobody knows beforehand whe
 network helps.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.ndimage import rotate

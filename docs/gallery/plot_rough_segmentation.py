@@ -20,27 +20,33 @@ from sktl import PretrainedFeatures
 picture = load_sample_images().images[0]  # china.jpg, 427 x 640 pixels
 
 # %%
-# ``pool="flatten"`` keeps what is where, and ``image_size`` shows the network the
-# whole picture. Two stages are set side by side: a fine one, with a place for each 4
-# x 4 pixels, and a coarse one that sees more around it. The height in the picture is
-# a feature as well.
+# ``pool="flatten"`` keeps what is where. Networks see squares, so the picture is
+# shown as two that overlap, with ``image_size`` as large as they are. Two stages are
+# set side by side: a fine one, with a place for each 4 x 4 pixels, and a coarse one
+# that sees more around it. The height in the picture is a feature as well.
 
 HEIGHT, WIDTH = 96, 160  # places
-picture = picture[: 4 * HEIGHT, : 4 * WIDTH]
+SIDE = 4 * HEIGHT
+picture = picture[:SIDE, : 4 * WIDTH]
+squares = [picture[:, :SIDE], picture[:, -SIDE:]]
 
 
 def dense(stage):
     """Return a vector for each place, as a map."""
     features = PretrainedFeatures(
-        "pocket", layers=stage, pool="flatten", image_size=picture.shape[:2]
+        "pocket", layers=stage, pool="flatten", image_size=SIDE
     )
-    row = features.fit_transform([picture])[0]
+    rows = features.fit_transform(squares)
     channels = dict(zip(features.info_.stages, features.info_.widths, strict=True))[
         stage
     ]
-    step = round((HEIGHT * WIDTH * channels / row.size) ** 0.5)
-    coarse = row.reshape(channels, HEIGHT // step, WIDTH // step)
-    return coarse.repeat(step, axis=1).repeat(step, axis=2).transpose(1, 2, 0)
+    side = round((rows.shape[1] / channels) ** 0.5)
+    maps = rows.reshape(2, channels, side, side).transpose(0, 2, 3, 1)
+    step = HEIGHT // side
+    left, right = maps.repeat(step, axis=1).repeat(step, axis=2)
+    # Where the squares overlap, each gives the half that is further from its border.
+    half = WIDTH // 2
+    return np.concatenate([left[:, :half], right[:, half - WIDTH :]], axis=1)
 
 
 rows = np.linspace(-1, 1, HEIGHT)[:, None, None]
@@ -55,12 +61,25 @@ print(features.shape, "places, each with its vector")
 
 names = ["sky", "building", "trees", "water"]
 strokes = np.full((HEIGHT, WIDTH), -1)
-strokes[4:7, 4:40] = strokes[4:30, 110:114] = strokes[31:35, 112:140] = 0
-strokes[20:40, 4:12] = 0
-strokes[24:28, 38:62] = strokes[40:44, 36:72] = strokes[56:60, 36:70] = 1
-strokes[70:74, 34:80] = 1
-strokes[80:86, 112:156] = strokes[62:66, 2:14] = strokes[54:62, 150:157] = 2
-strokes[50:54, 106:136] = strokes[64:68, 104:134] = 3
+for label, (top, bottom, left, right) in [
+    (0, (2, 5, 4, 44)),
+    (0, (10, 34, 10, 14)),
+    (0, (6, 44, 126, 130)),
+    (0, (38, 44, 90, 110)),
+    (1, (23, 29, 40, 64)),
+    (1, (35, 38, 32, 70)),
+    (1, (49, 56, 28, 78)),
+    (1, (65, 68, 24, 86)),
+    (1, (74, 80, 26, 80)),
+    (2, (52, 60, 2, 12)),
+    (2, (84, 94, 102, 132)),
+    (2, (50, 86, 144, 152)),
+    (2, (88, 94, 4, 40)),
+    (3, (60, 64, 92, 130)),
+    (3, (70, 74, 94, 116)),
+    (3, (73, 77, 4, 18)),
+]:
+    strokes[top:bottom, left:right] = label
 
 labelled = strokes >= 0
 model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
