@@ -99,7 +99,8 @@ def _near_or_far(comparison, networks, baselines, level: float) -> list[str]:
             f"same network is at {before['score']:.3f}. They may be far from those "
             "that it was trained on."
         ]
-    how = "near to" if share >= 0.6 else "at some distance from"
+    near = [(0.75, "near to"), (0.4, "at some distance from"), (0.0, "far from")]
+    how = next(words for least, words in near if share >= least)
     return [
         f"By the evidence these images are {how} those that the network was trained "
         f"on: its pretraining removes {share:.0%} of the errors that the same network "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 
@@ -58,6 +60,7 @@ def _activation(model, rows: ImageRows, y, chosen, pictures: Pictures) -> dict:
                 "seen": picture(seen),
                 "tinted": picture(overlay(seen, display.maps[k] / strongest)),
                 "name": pictures.name(row),
+                "short": os.path.basename(pictures.name(row)),
                 "target": display.targets[k],
                 "true": str(y[row]),
                 "score": float(display.scores[k]),

@@ -32,7 +32,13 @@ class Pictures:
 
     def at(self, row: int, side: int) -> dict:
         """Return a picture of at most 48 or 128 pixels."""
-        return {**picture(self._thumbnails[side][int(row)]), "name": self.name(row)}
+        name = self.name(row)
+        short = os.path.basename(name)
+        return {
+            **picture(self._thumbnails[side][int(row)]),
+            "name": name,
+            "short": short,
+        }
 
     def name(self, row: int) -> str:
         """Return what an image is called: the end of its path, or its row."""

@@ -49,6 +49,7 @@ def results_facts(
             for row in wrong[:_MOST_MISTAKES]
         ],
         "ranked": sure is not None,
+        "tall": len(names) > 6 or max(map(len, names)) > 10,
     }
 
 

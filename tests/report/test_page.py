@@ -229,6 +229,15 @@ def test_answer_recommends_by_the_evidence():
     text = " ".join(answer_of(Found(low), None, None)["sentences"])
     assert "No network beats the baseline colors" in text
 
+    for score, words in (
+        (0.75, "far from"),
+        (0.85, "some distance"),
+        (0.95, "near to"),
+    ):
+        table = [row("net + logistic", "frozen", score), {**untrained, "score": 0.7}]
+        text = " ".join(answer_of(Found(table), None, None)["sentences"])
+        assert words in text
+
     unsure = Found([frozen, untrained], untrained=0.3)
     text = " ".join(answer_of(unsure, None, None)["sentences"])
     assert "do not show that pretraining helps" in text
