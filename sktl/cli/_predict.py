@@ -62,7 +62,9 @@ def predict(
     elif as_csv:
         show_csv([_flat(record) for record in records])
     elif records:
-        show_table([_brief(record) for record in records], f"{len(records)} images")
+        show_table(
+            [_brief(record) for record in records], f"Predictions of {model.name}"
+        )
     if bad:
         named = ", ".join(map(repr, bad[:_MOST_NAMED]))
         more = f" and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
