@@ -30,6 +30,8 @@ PICTURED = (
     "api/generated/sktl.PretrainedFeatures.html",
     "auto_examples/plot_which_layer.html",
     "auto_examples/index.html",
+    "contributing.html",
+    "model_cards/lenet5.html",
 )
 
 

@@ -107,7 +107,14 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": [], "getting_started": [], "changelog": [], "search": []}
+html_sidebars = {
+    "index": [],
+    "getting_started": [],
+    "changelog": [],
+    "contributing": [],
+    "citing": [],
+    "search": [],
+}
 html_context = {"default_mode": "auto"}
 
 

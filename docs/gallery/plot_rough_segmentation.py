@@ -20,10 +20,10 @@ from sktl import PretrainedFeatures
 picture = load_sample_images().images[0]  # china.jpg, 427 x 640 pixels
 
 # %%
-# ``pool="flatten"`` keeps what is where. Networks see squares, so the picture is
-# shown as two that overlap, with ``image_size`` as large as they are. Two stages are
-# set side by side: a fine one, with a place for each 4 x 4 pixels, and a coarse one
-# that sees more around it. The height in the picture is a feature as well.
+# ``pool="flatten"`` keeps what is where. The network is shown squares, so the picture
+# is shown as two that overlap, with ``image_size`` as large as they are. Two stages
+# are set side by side: a fine one, with a place for each 4 x 4 pixels, and a coarse
+# one that sees more around it. The height in the picture is a feature as well.
 
 HEIGHT, WIDTH = 96, 160  # places
 SIDE = 4 * HEIGHT
