@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+from skorch import NeuralNet
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
@@ -118,10 +120,19 @@ html_sidebars = {
 html_context = {"default_mode": "auto"}
 
 
+# What users of the fine-tuned estimators call, of all that skorch calls itself.
+_CALLED_BY_USERS = (
+    *("fit", "partial_fit", "predict", "predict_proba", "score", "initialize"),
+    *("get_params", "set_params", "save_params", "load_params", "classes_"),
+)
+
+
 def _leave_out(app, what, name, obj, skip, options):
-    """Leave out the methods that scikit-learn makes for metadata routing."""
+    """Leave out what scikit-learn makes for metadata routing, and hooks of skorch."""
     made = name.startswith("set_") and name.endswith("_request")
-    return True if made or name == "get_metadata_routing" else None
+    ours = (getattr(obj, "__module__", None) or "").startswith("sktl.finetune")
+    hook = ours and hasattr(NeuralNet, name) and name not in _CALLED_BY_USERS
+    return True if made or hook or name == "get_metadata_routing" else None
 
 
 def setup(app):

@@ -4,6 +4,8 @@
 that come with scikit-learn.
 """
 
+import shutil
+
 import pytest
 
 collect_ignore_glob = ["*.py", "_build/*", "auto_examples/*", "api/generated/*"]
@@ -30,7 +32,7 @@ def photographs(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def beside_the_photographs(photographs, tmp_path, monkeypatch):
     """Run a page where ``photos`` is, with stores that vanish afterwards."""
-    (tmp_path / "photos").symlink_to(photographs / "photos")
+    shutil.copytree(photographs / "photos", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("MPLBACKEND", "agg")
