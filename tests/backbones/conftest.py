@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from sktl.backbones._build import build_empty, build_random, fill_counters, freeze
+from sktl.backbones._build import (
+    build_empty,
+    build_random,
+    fill_counters,
+    freeze,
+    is_complete,
+)
 from sktl.backbones._loaded import LOADED
 
 
@@ -59,7 +65,13 @@ def with_noise():
 def _with_noise(build):
     # Several times faster than the initialisers of torch, and nothing is 0 or 1, so
     # that a norm in training mode, or one left out, would be seen.
-    model = build_empty(build)
+    model = _fill_with_noise(build_empty(build))
+    if not is_complete(model):  # masks and tables that the constructor computes
+        model = _fill_with_noise(build_random(build, 0))
+    return freeze(model)
+
+
+def _fill_with_noise(model):
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         is_norm = "norm" in type(module).__name__.lower()
@@ -83,4 +95,4 @@ def _with_noise(build):
             module.weight = torch.full(module.running_var.shape, 0.9)
             module.bias = torch.full(module.running_var.shape, 0.1)
     fill_counters(model)
-    return freeze(model)
+    return model
