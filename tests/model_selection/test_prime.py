@@ -1,5 +1,6 @@
 """prime: everything a search will need, nothing twice, nothing kept from workers."""
 
+import os
 import subprocess
 import sys
 
@@ -162,8 +163,11 @@ print(len(scores), "torch" in sys.modules)
 
 
 def test_workers_of_a_primed_search_do_not_import_torch(stripe_paths):
+    # A session of its own, in which nothing is stored yet.
+    others = {k: v for k, v in os.environ.items() if k != "SKTL_SESSION"}
     done = subprocess.run(
         [sys.executable, "-c", WORKERS, *stripe_paths[0]],
+        env=others,
         capture_output=True,
         text=True,
         check=False,
