@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 BENCHMARKS := search throughput end_to_end store scale startup
 
-.PHONY: demo test test-fast lint format docs bench clean
+.PHONY: demo test test-fast lint format docs docs-check bench clean
 
 demo: $(STAMP)
 	$(BIN)/sktl demo
@@ -30,6 +30,9 @@ format: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+docs-check: docs
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]"
