@@ -1,4 +1,4 @@
-"""How good are frozen features on real images?
+"""Measure how good frozen features are on real images.
 
 Test accuracy of a ``StandardScaler`` and a linear head on the embeddings of real and
 of untrained networks, beside baselines that use no network, on the two image sets in
