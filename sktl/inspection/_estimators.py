@@ -65,7 +65,9 @@ def embeddings_of(estimator, X) -> np.ndarray:
     """Return what the head of a fitted estimator sees of images."""
     steps = steps_of(estimator)
     if is_fine_tuned(steps[-1].estimator):
-        return _seen_by_head(steps[-1].estimator, X)
+        from sktl.inspection._tuned_stages import inputs_of_head
+
+        return inputs_of_head(steps[-1].estimator, X)
     last = steps[-1].estimator
     is_head = hasattr(last, "predict") and len(steps) > 1
     if is_head or not hasattr(last, "transform"):
@@ -87,19 +89,3 @@ def transformed(step: Step, X):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         return step.estimator.transform(X)
-
-
-def _seen_by_head(estimator, X) -> np.ndarray:
-    """Return what reaches the head of a fine-tuned estimator."""
-    parts = []
-
-    def keep(module, inputs):
-        parts.append(inputs[0].detach().float().cpu().numpy())
-
-    handle = estimator.module_.head.register_forward_pre_hook(keep)
-    try:
-        for _ in estimator.forward_iter(X):
-            pass
-    finally:
-        handle.remove()
-    return np.concatenate(parts)
