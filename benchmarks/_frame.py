@@ -55,15 +55,24 @@ def arguments(description: str) -> argparse.Namespace:
 def interleaved(
     cases: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
 ) -> dict[str, dict[str, float]]:
-    """Time each case ``repeats`` times, in turn; seconds with quartiles."""
+    """Time each case ``repeats`` times, in turn; seconds with quartiles.
+
+    ``cpu`` is the median of the seconds that all threads of this process computed. On
+    one thread it is the better measure when others use the machine too.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
+    cpu: dict[str, list[float]] = {name: [] for name in cases}
     for round_ in range(-warm_up, repeats):
         for name, run in cases.items():
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             run()
             if round_ >= 0:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: summary(values) for name, values in seconds.items()}
+                cpu[name].append(time.process_time() - cpu_start)
+    return {
+        name: {**summary(values), "cpu": statistics.median(cpu[name])}
+        for name, values in seconds.items()
+    }
 
 
 def summary(values: list[float]) -> dict[str, float]:

@@ -194,8 +194,8 @@ def main():
         "Contenders without a row cache were run once, on one of the eight values of C "
         "(Pipeline(memory=) on two) without the refit; images and seconds are scaled "
         "to the whole. All others ran in full, in interleaved repeats.",
-        "embetter runs timm's networks with random weights, since this machine is "
-        "offline; everything else is its default.",
+        "embetter runs timm's networks with random weights; everything else is its "
+        "default.",
     ]
     publish("search", rows, notes, args, before)
 
