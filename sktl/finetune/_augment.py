@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# What the words stand for; docs/studies/finetune-defaults.md has the measurements.
+# What the words stand for; benchmarks/study_finetune_defaults.md measures them.
 PRESETS = {
     "none": {},
     "light": {"flip": 0.5, "crop": 0.75},
