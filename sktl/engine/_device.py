@@ -88,7 +88,7 @@ def resolve_engine(
 
     Parameters
     ----------
-    engine : {"auto", "torch", "openvino"}, default="auto"
+    engine : {"auto", "torch", "compile", "openvino"}, default="auto"
         ``"auto"`` is OpenVINO on a CPU where it is installed, torch otherwise.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
@@ -99,7 +99,7 @@ def resolve_engine(
 
     Returns
     -------
-    engine : {"torch", "openvino"}
+    engine : {"torch", "compile", "openvino"}
         What will run the network.
     precision : {"float32", "bfloat16", "float16"}
         The arithmetic it will use.
@@ -127,9 +127,10 @@ def resolve_engine(
             )
         if not has_module("openvino"):
             import_extra("openvino", "openvino", "engine='openvino'")
-    elif engine != "torch":
+    elif engine not in ("torch", "compile"):
         raise ValueError(
-            f"engine={engine!r} is unknown. Accepted are 'auto', 'torch', 'openvino'."
+            f"engine={engine!r} is unknown. Accepted are 'auto', 'torch', 'compile', "
+            "'openvino'."
         )
     if precision == "auto":
         precision = _best_precision(device)

@@ -34,7 +34,7 @@ class FrozenPart:
         The values that mean black and white, for images on a scale of their own.
     precision : {"float32", "bfloat16", "float16"}
         Arithmetic of the network.
-    engine : {"torch", "openvino"}
+    engine : {"torch", "compile", "openvino"}
         What runs the network. At float32 the engines agree to 1e-6 and share rows.
 
     Examples

@@ -80,6 +80,7 @@ class Prefix(nn.Module):
 
 def prepared_prefix(part: FrozenPart, device: str) -> nn.Module:
     """Return the network of ``part``, ready for ``device``; one copy a process."""
+    is_compiled = part.engine == "compile"
     key = (
         part.backbone.name,
         part.backbone.fingerprint,
@@ -87,6 +88,7 @@ def prepared_prefix(part: FrozenPart, device: str) -> nn.Module:
         part.pool,
         part.precision,
         device,
+        is_compiled,
     )
     with _prepared_lock:
         prefix = _prepared.pop(key, None)
@@ -98,6 +100,8 @@ def prepared_prefix(part: FrozenPart, device: str) -> nn.Module:
                 dtype=getattr(torch, part.precision),
                 memory_format=torch.channels_last,
             )
+            if is_compiled:
+                prefix.compile()
         _prepared[key] = prefix
         while len(_prepared) > _PREPARED_NETWORKS:
             _prepared.popitem(last=False)
@@ -113,6 +117,9 @@ class TorchRunner:
         self.dtype = getattr(torch, part.precision)
         self.prefix = prepared_prefix(part, device)
         self.is_cpu = device == "cpu"
+        self.name = part.backbone.name
+        self.is_compiled = part.engine == "compile"
+        self._least_batch = 1 if self.dtype == torch.float32 else _LEAST_BATCH
 
     def __call__(self, tensors: Sequence[Tensor]) -> np.ndarray:
         """Return the float32 rows of a batch."""
@@ -124,16 +131,34 @@ class TorchRunner:
                 batch = batch.to(self.device, non_blocking=True)
             batch = self.recipe.normalise(batch)
             batch = batch.to(self.dtype, memory_format=torch.channels_last)
-            return self.prefix(self._padded(batch))[: len(tensors)].cpu().numpy()
+            return self._run(self._padded(batch))[: len(tensors)].cpu().numpy()
+
+    def _run(self, batch: Tensor) -> Tensor:
+        """Run the network; say what is wrong if it cannot be compiled."""
+        if not self.is_compiled:
+            return self.prefix(batch)
+        # Compiled code is for one size of batch: shorter ones are filled up.
+        self._least_batch = max(self._least_batch, len(batch))
+        try:
+            return self.prefix(batch)
+        except RuntimeError as error:
+            if "out of memory" in str(error).lower():
+                self._least_batch = 1
+                raise
+            raise RuntimeError(
+                f"engine='compile' cannot compile {self.name!r} "
+                f"({type(error).__name__}). torch.compile needs a C++ compiler, and "
+                "Triton on a GPU; engine='torch' needs neither."
+            ) from error
 
     def _padded(self, batch: Tensor) -> Tensor:
-        """Return a batch of at least four.
+        """Return a batch of at least as many images as the kernels want.
 
         Below four images oneDNN takes other kernels. At float32 their rounding differs
         by 5e-7, in 16 bits by 4e-5, which would tell a row's companions.
         """
-        missing = _LEAST_BATCH - len(batch)
-        if missing <= 0 or self.dtype == torch.float32:
+        missing = self._least_batch - len(batch)
+        if missing <= 0:
             return batch
         return torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -141,20 +140,7 @@ def prime(estimator, X, y=None):
             f"{type(estimator).__name__} holds no PretrainedFeatures and no fine-tuned "
             "estimator, so there is nothing to embed."
         )
-    _spare_workers_of_torch()
     return Priming(tour.table)
-
-
-def _spare_workers_of_torch() -> None:
-    """Drop torch's own warning filters, by which every worker would import torch.
-
-    scikit-learn sends the filters of this process to its workers, and torch adds one
-    for a warning class of its own (TracerWarning, of torch.jit): to unpickle it, each
-    worker imports torch, for 4 to 7 s and 0.9 GB (scikit-learn 1.9, torch 2.15).
-    """
-    for found in list(warnings.filters):
-        if found[2].__module__.partition(".")[0] == "torch":
-            warnings.filters.remove(found)
 
 
 class _Tour:
