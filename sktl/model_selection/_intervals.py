@@ -18,6 +18,7 @@ _AT_MOST_ONE = (
     *("jaccard", "roc_auc", "average_precision", "r2", "R²", "matthews_corrcoef"),
     *("explained_variance", "d2_", "adjusted_", "v_measure"),
 )
+_SHARES_OF_IMAGES = ("accuracy", "balanced_accuracy", "top_k_accuracy")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,23 @@ def corrected_interval(
 def score_interval(
     scores, n_train: float, n_test: float, scoring: str, confidence: float = 0.95
 ) -> Interval:
-    """Return mean and interval of scores, which ends at the best possible score."""
+    """Return mean and interval of scores, which ends at the best possible score.
+
+    Folds that all agree say nothing about the spread between folds. A share of images
+    that are right is then as uncertain as so many images make it.
+    """
     found = corrected_interval(scores, n_train, n_test, confidence)
+    if found.low == found.high and scoring.startswith(_SHARES_OF_IMAGES):
+        n = min(n_train + n_test, n_test * len(scores))
+        found = replace(found, **_share_interval(found.mean, n, confidence))
     if scoring.startswith(_AT_MOST_ONE) and found.high > 1:
         return replace(found, high=1.0)
     return found
+
+
+def _share_interval(share: float, n: float, confidence: float) -> dict[str, float]:
+    """Return the ends of Wilson's interval around a share of ``n`` images."""
+    z2 = float(stats.norm.ppf(0.5 + confidence / 2)) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return {"low": max(0.0, float(middle - half)), "high": float(middle + half)}

@@ -58,3 +58,15 @@ def test_holds_the_true_score_about_as_often_as_it_says():
         found = corrected_interval(scores, 80, 20)
         held += found.low <= true <= found.high
     assert held >= 54  # the usual interval, without the correction, holds 49
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 0.963, 1.0), (0.0, 0, 0.037)])
+def test_folds_that_agree_leave_the_uncertainty_of_so_many_images(share, low, high):
+    # Wilson's interval for 100 images, as in R: binom.confint(100, 100, "wilson").
+    found = score_interval([share] * 5, 80, 20, "accuracy")
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (share, low, high), abs=5e-4
+    )
+    held_out_twice = score_interval([share] * 10, 80, 20, "accuracy")
+    assert held_out_twice == found
+    assert score_interval([share] * 5, 80, 20, "r2").low == share
