@@ -17,7 +17,7 @@ from sktl.engine._progress import progress_bar
 from sktl.engine._shelf import Shelf
 from sktl.engine._store import shelf_for
 from sktl.engine._work import Work
-from sktl.engine._worker_imports import spare_workers_of_torch
+from sktl.engine._workers import advise_to_prime, spare_workers_of_torch
 from sktl.exceptions import UnreadableImageError, UnreadableImageWarning
 
 if TYPE_CHECKING:
@@ -113,12 +113,14 @@ def activations(
     if call.missing:
         from sktl.engine._engines import EngineFailedError
 
+        device = resolve_device(device)
+        advise_to_prime(device)
         try:
-            call.compute(resolve_device(device), batch_size, verbose, label)
+            call.compute(device, batch_size, verbose, label)
         except EngineFailedError:
             call = _look_up(rows, replace(part, engine="torch"), cache, on_error)
             if call.missing:
-                call.compute(resolve_device(device), batch_size, verbose, label)
+                call.compute(device, batch_size, verbose, label)
     spare_workers_of_torch()
     if call.unreadable:
         call.report_unreadable()

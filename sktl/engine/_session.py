@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import multiprocessing
 import os
 import re
 import secrets
@@ -21,6 +20,7 @@ import time
 from functools import lru_cache
 
 from sktl.engine._owner import is_alive, started
+from sktl.engine._workers import is_worker
 
 _PREFIX = "sktl-session-"
 _OWNER_FILE = "owner"
@@ -41,7 +41,7 @@ def _folder_of(token: str, pid: int) -> str:
     parent = tempfile.gettempdir()
     _sweep(parent)
     owner = _owner_named_in(token) or pid
-    if owner == pid and _is_worker():
+    if owner == pid and is_worker():
         # It was started before sktl was imported, so its name of the run is its own.
         owner = os.getppid()
         token = f"{owner}-workers"
@@ -58,14 +58,6 @@ def _folder_of(token: str, pid: int) -> str:
     if owner == pid:
         atexit.register(_remove, folder, pid)
     return folder
-
-
-def _is_worker() -> bool:
-    """Tell whether joblib or multiprocessing started this process."""
-    return (
-        multiprocessing.parent_process() is not None
-        or multiprocessing.current_process().name.startswith("LokyProcess")
-    )
 
 
 def _folder_begun_for(parent: str, owner: int) -> str | None:

@@ -192,7 +192,7 @@ class Workshop:
             warnings.warn(
                 f"The device has no memory for {len(tensors)} images at once; the "
                 f"batch is halved. batch_size={half} avoids this.",
-                ResourceWarning,
+                RuntimeWarning,
                 stacklevel=2,
             )
         if torch.cuda.is_available():

@@ -63,7 +63,7 @@ def in_two_dimensions(
             )
         from umap import UMAP
 
-        reducer = UMAP(random_state=random_state)
+        reducer = UMAP(random_state=random_state, n_jobs=1)  # what a seed asks for
         return np.asarray(reducer.fit_transform(embeddings)), no_labels
     raise ValueError(
         f"method={method!r} is unknown. Choose 'pca', 'tsne', 'umap' or pass a "

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import torch._inductor.config
 
 from sktl.engine import activations, images_embedded
 from sktl.engine._torch_engine import TorchRunner
@@ -16,11 +17,18 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def no_pool_of_compilers():
+    # Its processes would import torch each.
+    with torch._inductor.config.patch(compile_threads=1):
+        yield
+
+
 @needs_compiler
 def test_compiled_float32_equals_torch_and_shares_its_rows():
     rows, part = make_rows(7), make_part(engine="compile")
-    values = activations(rows, part, cache=None, batch_size=4)
-    expected = activations(rows, make_part(), batch_size=4)
+    values = activations(rows, part, cache=None, batch_size=8)
+    expected = activations(rows, make_part())
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
     before = images_embedded()
     activations(rows, part)
@@ -47,5 +55,5 @@ def test_what_cannot_be_compiled_says_what_is_needed(monkeypatch):
     part = make_part(engine="compile")
     runner, rows = TorchRunner(part, "cpu"), make_rows(1)
     monkeypatch.setattr(runner, "prefix", fail)
-    with pytest.raises(RuntimeError, match="C\\+\\+ compiler.*engine='torch'"):
+    with pytest.raises(RuntimeError, match=r"C\+\+ compiler.*engine='torch'"):
         runner([rows.prepare(0, part.recipe)])

@@ -94,7 +94,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on_with_one_warning(error):
 
     rows = make_rows(64)
     workshop = Workshop(rows, make_part(), small_gpu, 32)
-    with pytest.warns(ResourceWarning, match="halved") as record:
+    with pytest.warns(RuntimeWarning, match="halved") as record:
         batches = list(workshop.run(hand_out(64)))
     assert len(record) == 1
     values = np.concatenate([batch.values for batch in batches])[:, 0]
@@ -107,7 +107,7 @@ def test_out_of_memory_for_a_single_image_is_raised():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     workshop = Workshop(make_rows(4), make_part(), no_gpu, 4)
-    with pytest.warns(ResourceWarning), pytest.raises(torch.OutOfMemoryError):
+    with pytest.warns(RuntimeWarning), pytest.raises(torch.OutOfMemoryError):
         list(workshop.run(hand_out(4)))
 
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import silhouette_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -124,6 +125,14 @@ def test_tsne_and_transformers_of_the_user(clouds):
     assert own.method == "PCA"
     with pytest.raises(ValueError, match="n_components=2"):
         EmbeddingMapDisplay.from_embeddings(embeddings, method=PCA(3))
+
+
+def test_umap_keeps_apart_what_is_apart(clouds):
+    pytest.importorskip("umap")
+    embeddings, y, _ = clouds
+    display = EmbeddingMapDisplay.from_embeddings(embeddings, y, method="umap")
+    assert display.method == "UMAP"
+    assert silhouette_score(display.positions, y) > 0.5
 
 
 def test_unknown_and_missing_methods_say_what_would_do(clouds, monkeypatch):
