@@ -210,7 +210,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         (stages).
 
     history : skorch.history.History
-        One entry per epoch.
+        One entry per epoch. ``event_lr`` is the rate of the head at its last step.
 
     epochs_ : dict of ndarray
         The same as columns, epoch 0 included: ``pandas.DataFrame(model.epochs_)``.

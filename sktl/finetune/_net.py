@@ -300,6 +300,12 @@ class Net(NetParameters):
                 tuple(s for s in self.cut_.trained if starts[depths[s] - 1] <= done)
             )
 
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Note the learning rate of the head, under the name that skorch gives it."""
+        super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+        head = min(self.optimizer_.param_groups, key=lambda group: group["depth"])
+        self.history.record("event_lr", float(head["lr"]))
+
     def train_step(self, batch, **fit_params):
         """Set the rates of this step and take it (skorch's hook)."""
         if self._run is not None:

@@ -94,7 +94,11 @@ class TrainingHistoryDisplay:
             return cls.from_history(net.history, ax=ax)
         if not len(net.history):
             raise ValueError(f"{type(net).__name__} was trained for no epoch.")
-        curves = {**net.epochs_, **_rates(net)}
+        curves = net.epochs_
+        rates = curves.get("event_lr", np.zeros(1))[1:]
+        if not np.ptp(rates):
+            # A rate that never changes needs no axes of its own.
+            curves.pop("event_lr", None)
         best = net.best_epoch_ if net.early_stopping else None
         return cls(curves, best_epoch=best).plot(ax=ax)
 
@@ -232,20 +236,3 @@ class TrainingHistoryDisplay:
 def _is_number(value) -> bool:
     """Tell whether a measure can be drawn."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def _rates(net) -> dict[str, np.ndarray]:
-    """Return the learning rate after each epoch, where its schedule says it."""
-    epochs = net.epochs_
-    known = any(name == "lr" or name.endswith("_lr") for name in epochs)
-    # Training that went on in a second call has begun its schedule anew.
-    in_one_go = len(net.history) <= net.max_epochs and not net.warm_start
-    if known or not in_one_go or (net.schedule == "constant" and not net.warmup):
-        return {}
-    from sktl.finetune._rates import rate_factor
-
-    factors = [
-        rate_factor(net.schedule, net.warmup, epoch / net.max_epochs)
-        for epoch in epochs["epoch"]
-    ]
-    return {"lr": net.lr_ * np.array(factors)}

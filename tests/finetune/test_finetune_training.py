@@ -273,6 +273,9 @@ def test_schedule_runs_over_all_steps_and_rates_come_back(digits):
     expected = [1e-3 * rate_factor("cosine", 0, step / 4) for step in range(4)]
     np.testing.assert_allclose(rates, expected)
     assert net.optimizer_.param_groups[0]["lr"] == 1e-3
+    # The history has the rate of each epoch's last step, as skorch's schedulers do.
+    np.testing.assert_allclose(net.history[:, "event_lr"], expected[1::2])
+    np.testing.assert_allclose(net.epochs_["event_lr"], [np.nan, *expected[1::2]])
 
 
 def test_rates_are_left_to_a_scheduler_of_the_user(digits):
@@ -282,6 +285,7 @@ def test_rates_are_left_to_a_scheduler_of_the_user(digits):
         X, y
     )
     assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(1e-5)
+    np.testing.assert_allclose(net.history[:, "event_lr"], [1e-2, 1e-3, 1e-4])
 
 
 def test_two_masters_of_the_rates_are_an_error(digits):

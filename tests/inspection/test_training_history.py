@@ -56,11 +56,19 @@ def test_learning_rate_is_that_of_the_optimiser(stripes):
         random_state=0,
     ).fit(X, y)
     display = TrainingHistoryDisplay.from_estimator(net)
-    x, drawn = display.lines_["lr"].get_data()
-    first_of_epoch = seen[:: len(seen) // 4]
-    # The rate after two epochs is that of the first step of the third.
-    assert_allclose(drawn[list(x).index(2)], first_of_epoch[2])
-    assert_allclose(drawn[list(x).index(1)], first_of_epoch[1])
+    x, drawn = display.lines_["event_lr"].get_data()
+    assert_array_equal(x, [1, 2, 3, 4])
+    steps = len(seen) // 4
+    assert steps > 1
+    assert_allclose(drawn, seen[steps - 1 :: steps])
+
+
+def test_constant_learning_rate_is_not_drawn(stripes):
+    X, y = stripes
+    net = FineTunedClassifier(
+        "lenet5", unfreeze="head", max_epochs=2, schedule="constant", warmup=0
+    ).fit(X, y)
+    assert list(TrainingHistoryDisplay.from_estimator(net).axes_) == ["loss"]
 
 
 def test_pipelines_are_opened_and_others_refused(net):
