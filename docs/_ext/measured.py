@@ -1,52 +1,38 @@
-"""The directive ``measured-digits``: a committed benchmark result, as a table."""
+"""The directive ``measured``: a committed benchmark result, as a table.
+
+``.. measured:: search`` shows ``benchmarks/results/search.json``. What is written below
+it comes before the table. Where the file is not there, nothing is shown at all, so a
+page may speak of a benchmark before its result is committed.
+"""
 
 import json
 from pathlib import Path
 
+from result_tables import shown, source
 from sphinx.util.docutils import SphinxDirective
 
-_RESULT = Path(__file__).parents[2] / "benchmarks" / "results" / "transfer_digits.json"
-_COLUMNS = {
-    "pixels": "pixels",
-    "lenet5 untrained": "lenet5 untrained, standardised",
-    "lenet5": "lenet5, standardised",
-}
+_RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-class MeasuredDigits(SphinxDirective):
-    """Show accuracy by number of labels, for pixels and for embeddings."""
+class Measured(SphinxDirective):
+    """Show a committed result; nothing if there is none."""
+
+    required_arguments = 1
+    has_content = True
 
     def run(self):
-        """Return the table."""
-        self.env.note_dependency(str(_RESULT))
-        result = json.loads(_RESULT.read_text())
-        scores = {
-            (row["labels_per_class"], row["head"], row["features"]): (
-                f"{row['accuracy_mean']:.1f} ± {row['accuracy_std']:.1f}"
-            )
-            for row in result["table"]
-        }
-        lines = [
-            ".. list-table::",
-            "   :header-rows: 1",
-            "",
-            "   * - labels per class",
-            "     - head",
-            *[f"     - {title}" for title in _COLUMNS],
-        ]
-        for labels, head in sorted({key[:2] for key in scores}):
-            lines += [f"   * - {labels}", f"     - {head}"]
-            lines += [f"     - {scores[labels, head, f]}" for f in _COLUMNS.values()]
-        lines += [
-            "",
-            f"Accuracy in percent on all other digits, mean ± standard deviation of "
-            f"{result['draws']} draws, ``benchmarks/transfer_digits.py``, "
-            f"{result['date']}.",
-        ]
+        """Return the text, the table and where it comes from."""
+        name = self.arguments[0]
+        path = _RESULTS / f"{name}.json"
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return []
+        result = json.loads(path.read_text())
+        lines = [*self.content, "", *shown(name, result), "", *source(name, result)]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
 def setup(app):
     """Register the directive with Sphinx."""
-    app.add_directive("measured-digits", MeasuredDigits)
+    app.add_directive("measured", Measured)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,117 @@
+"""Figures on the site are those of committed results, and none is left out."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+PAGE = (ROOT / "docs" / "guide" / "measured.rst").read_text()
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """Return the module that makes tables of results."""
+    path = ROOT / "docs" / "_ext" / "result_tables.py"
+    spec = importlib.util.spec_from_file_location("result_tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def committed(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_result_is_on_the_page_as_a_table(path, tables):
+    assert f".. measured:: {path.stem}\n" in PAGE
+    lines = tables.shown(path.stem, json.loads(path.read_text()))
+    assert lines[0] == ".. list-table::"
+    first_cells = [line for line in lines if line.startswith("   * - ")]
+    assert len(first_cells) > 3
+
+
+def test_every_benchmark_on_the_page_has_a_script():
+    names = re.findall(r"^\.\. measured:: (\w+)$", PAGE, re.MULTILINE)
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    unknown = {name.removesuffix("_gpu") for name in names} - scripts
+    # Written later than the page; nothing is shown until its result is there.
+    assert unknown <= {"finetune_peers"}
+
+
+def test_networks_stand_side_by_side_at_the_largest_batch(tables):
+    rows = [
+        {"network": n, "batch": b, "contender": c, "images/s": speed}
+        for n, b, c, speed in [
+            ("resnet18", 1, "naive", 9.0),
+            ("resnet18", 32, "naive", 20.0),
+            ("resnet18", 32, "sktl", 30.0),
+            ("pocket", 32, "sktl", 1234.5),
+        ]
+    ]
+    cells = [
+        line.split("- ", 1)[1:] for line in tables.shown("throughput", {"rows": rows})
+    ]
+    texts = [cell[0] for cell in cells if cell]
+    assert texts == [
+        *("images/s", "resnet18", "pocket"),
+        *("naive", "20"),
+        *("sktl", "30", "1234"),
+    ]
+
+
+def test_a_result_of_another_form_is_shown_as_it_is(tables):
+    assert tables.shown("search", {"surprise": 1})[0] == ".. code-block:: json"
+
+
+def test_what_a_cell_holds_is_text_and_no_markup(tables):
+    rows = [{"*what*_": "a|b", "x": {"median": 2.0, "low": 1.0, "high": 3.0}}]
+    assert tables.shown("scale", {"rows": rows})[4:] == [
+        "   * - \\*what\\*\\_",
+        "     - x",
+        "   * - a\\|b",
+        "     - 2 (1-3)",
+    ]
+
+
+def test_the_guide_says_what_was_measured():
+    """What is written in docs/guide/what_it_is.rst around the tables."""
+    heads = ("LogisticRegression", "SVC", "SVC(C=10)")
+    best = {
+        (row["set"], row["features"]): max(row[head] for head in heads)
+        for row in committed("frozen_features")["table"]
+    }
+    plain = ("32 x 32 colour pixels", "colour histogram")
+    for images in ("cats_vs_dogs", "eurosat"):
+        baseline = max(best[images, name] for name in plain)
+        assert best[images, "pocket"] > baseline + 15
+    # On photographs, architecture alone is worth nothing and ImageNet a lot.
+    assert best["cats_vs_dogs", "squeezenet1_0 untrained"] < 66.5
+    assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 8
+    # On satellite tiles, the larger network brings nothing.
+    assert abs(best["eurosat", "squeezenet1_0"] - best["eurosat", "pocket"]) < 1
+    accuracy = committed("finetune_accuracy")
+    for images, gain in (("eurosat", 0.05), ("cats_vs_dogs", 0.02)):
+        found = {name: row["accuracy"] for name, row in accuracy[images].items()}
+        tuned = found["fine-tuned, unfreeze by CV"]
+        assert tuned - found["frozen, logistic regression"] == pytest.approx(
+            gain, abs=0.01
+        )
+        # The usual recipes end below the frozen network.
+        assert found["plain loop, SGD, all layers"] < 0.51
+        assert (
+            found["plain loop, AdamW, all layers"]
+            < found["frozen, logistic regression"]
+        )
+    study = committed("study_finetune_defaults")
+    assert (
+        study["eurosat"]["lr=3e-4"]["accuracy"]
+        < (study["eurosat"]["frozen probe"]["accuracy"])
+    )
+    digits = {k: sum(v["accuracy"]) / 3 for k, v in study["digits"].items()}
+    assert abs(digits["base"] - digits["frozen probe"]) < 0.005
+    assert digits["light, 4 views"] < digits["frozen probe"]
