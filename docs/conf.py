@@ -22,22 +22,30 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "backbone_table",
+    "command_help",
     "measured",
 ]
 
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "conftest.py", "gallery", "**/GALLERY_HEADER.rst"]
+exclude_patterns = [
+    "_build",
+    "_inventories",
+    "conftest.py",
+    "gallery",
+    "**/GALLERY_HEADER.rst",
+]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 nitpicky = False
 smartquotes = False
 suppress_warnings = [
-    # scikit-learn and skorch are mentioned in docstrings; their sites are not here.
+    # Names of other projects that are in no inventory here stay plain text.
     "ref.any",
     "ref.ref",
     "ref.term",
@@ -53,6 +61,15 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
+
+# --- Links to other projects ---------------------------------------------------------
+# The names that these pages mention, in small files that lie here: building never asks
+# the network. Sphinx's inventory version 1 is plain text, and a test holds the names.
+intersphinx_mapping = {
+    "sklearn": ("https://scikit-learn.org/stable/", "_inventories/scikit-learn.txt"),
+    "skorch": ("https://skorch.readthedocs.io/en/stable/", "_inventories/skorch.txt"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "_inventories/torch.txt"),
+}
 
 # --- Markdown ------------------------------------------------------------------------
 myst_enable_extensions = ["colon_fence"]
@@ -103,7 +120,8 @@ html_theme_options = {
     "show_nav_level": 1,
     "navigation_depth": 2,
     "header_links_before_dropdown": 6,
-    "secondary_sidebar_items": ["page-toc"],
+    # The table of backbones needs the room.
+    "secondary_sidebar_items": {"**": ["page-toc"], "guide/backbones": []},
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
@@ -112,6 +130,7 @@ html_theme_options = {
 html_sidebars = {
     "index": [],
     "getting_started": [],
+    "command": [],
     "changelog": [],
     "contributing": [],
     "citing": [],
