@@ -25,9 +25,15 @@ from urllib.parse import unquote, urldefrag, urlsplit
 PHONE, DESK = (390, 844), (1280, 900)
 PICTURED = (
     "index.html",
+    "command.html",
     "guide/what_it_is.html",
     "guide/backbones.html",
+    "guide/images.html",
+    "guide/measured.html",
+    "guide/troubleshooting.html",
     "api/generated/sktl.PretrainedFeatures.html",
+    "auto_examples/plot_trunks.html",
+    "auto_examples/plot_verification.html",
     "auto_examples/plot_which_layer.html",
     "auto_examples/index.html",
     "contributing.html",

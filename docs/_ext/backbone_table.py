@@ -13,6 +13,7 @@ _COLUMNS = (
     ("size", 7),
     ("embedding", 9),
     ("parameters", 10),
+    ("mult-adds", 9),
     ("top-1", 6),
     ("file", 8),
     ("stages", 26),
@@ -53,14 +54,18 @@ def _cells(info) -> list:
         size,
         str(info.n_features),
         _count(info.n_parameters),
+        "" if info.gflops is None else _count(1e9 * info.gflops),
         "" if info.top1 is None else f"{info.top1:.1f}",
         "" if info.weight_mb is None else f"{info.weight_mb:.3g} MB",
         _stages(info.stages),
     ]
 
 
-def _count(n: int) -> str:
-    return f"{n / 1e6:.3g} M" if n >= 1e6 else f"{n / 1e3:.0f} k"
+def _count(n: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M")):
+        if n >= size:
+            return f"{n / size:.3g} {letter}"
+    return f"{n / 1e3:.0f} k"
 
 
 def _stages(stages: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from sktl import PretrainedFeatures
 # The trunks there are, by what their published weights were trained for:
 
 for task in ("detection", "segmentation"):
-    print(f"{task}: {', '.join(sktl.list_backbones(task=task))}")
+    print(task, *sktl.list_backbones(task=task), sep="\n   ")
 
 # %%
 # **Random weights, here.** The published weights of these networks are a download, and
