@@ -31,7 +31,7 @@ def test_every_result_is_on_the_page_as_a_table(path, tables):
     assert f".. measured:: {path.stem}\n" in PAGE
     lines = tables.shown(path.stem, json.loads(path.read_text()))
     assert lines[0] == ".. list-table::"
-    first_cells = [line for line in lines if line.startswith("   * - ")]
+    first_cells = [line for line in lines if line.startswith("   * -")]
     assert len(first_cells) > 3
 
 
