@@ -6,7 +6,11 @@ STAMP := $(VENV)/.installed
 # xdist gives each core one worker; one thread each keeps torch from fighting itself.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-BENCHMARKS := search throughput end_to_end store scale startup
+BENCHMARKS := search throughput end_to_end store scale startup decode \
+	throughput_pocket finetune_speed transfer_digits
+ifdef SKTL_TEST_DATA
+BENCHMARKS += transfer_pocket frozen_features finetune_accuracy finetune_peers
+endif
 
 .PHONY: demo test test-fast lint format docs docs-check bench clean
 

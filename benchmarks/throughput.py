@@ -25,6 +25,13 @@ NETWORKS = [
     "vit_b_16",
     "pocket",
 ]
+TIMM = {
+    "resnet18": "resnet18",
+    "resnet50": "resnet50",
+    "mobilenet_v3_small": "mobilenetv3_small_100",
+    "efficientnet_b0": "efficientnet_b0",
+    "vit_b_16": "vit_base_patch16_224",
+}
 BATCHES = [1, 8, 32]
 # Each run takes about this long for the naive contender.
 SECONDS = 1.0
@@ -148,6 +155,12 @@ def contenders(name, size, tensors):
         "torch bfloat16, channels_last": lambda: bfloat16(tensors, size),
         "sktl torch bfloat16": sktl("torch", "bfloat16"),
     }
+    if name in TIMM and has_module("timm"):
+        import timm
+
+        other = timm.create_model(TIMM[name], pretrained=False, num_classes=0)
+        other = other.eval().to(DEVICE)
+        cases["timm float32, plain loop"] = lambda: naive(other, recipe, tensors, size)
     if DEVICE == "cpu" and has_module("openvino"):
         plain = direct_openvino(network, recipe, size, "f32")
         short = direct_openvino(network, recipe, size, "bf16")
@@ -211,6 +224,8 @@ def main():
         "torch under inference_mode in the same batches.",
         "'x naive, cpu' compares the processor time of all threads, not the clock.",
         "sktl runs in streams of one thread, each in batches of the size given.",
+        "embetter and img2vec_pytorch take files or pictures, not prepared images: see "
+        "end_to_end.",
     ]
     name = "throughput" if DEVICE == "cpu" else "throughput_gpu"
     publish(name, rows, notes, args, before)
