@@ -166,7 +166,9 @@ def _cell(value) -> str:
         return f"{middle} ({_cell(low)}-{_cell(high)})"
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return str(value)
+    # A sign does not part with its number at the end of a line.
+    keep = "\N{NO-BREAK SPACE}"
+    return str(value).replace(" ± ", f"{keep}±{keep}").replace(" %", f"{keep}%")
 
 
 def _escaped(text: str) -> str:

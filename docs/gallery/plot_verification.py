@@ -71,11 +71,10 @@ pairs = pairs_of(y_new, 1000, seed=0)
 apart = {name: distances(model, X_new, pairs) for name, model in models.items()}
 
 fig, ax = plt.subplots(figsize=(6, 4.5))
-for name, colour in zip(models, ["#1f5f99", "0.5", "#d9652b", "#7fb2d9"], strict=True):
+ax.set_prop_cycle(color=["#1f5f99", "0.5", "#d9652b", "#7fb2d9"])
+for name in models:
     # The nearer, the more likely the same.
-    RocCurveDisplay.from_predictions(
-        pairs[2], -apart[name], name=name, ax=ax, curve_kwargs={"color": colour}
-    )
+    RocCurveDisplay.from_predictions(pairs[2], -apart[name], name=name, ax=ax)
 ax.set(
     title="Is this the same digit? Pairs of 6 to 9",
     xlabel="different, and accepted",
