@@ -107,8 +107,28 @@ def _networks(result) -> list[dict]:
     for row in result["rows"]:
         if row.get("batch", 0) == largest:
             cells = rows.setdefault(row["contender"], {"images/s": row["contender"]})
-            cells[row["network"]] = row["images/s"]
+            speed = _cell(row["images/s"])
+            ratio = row.get("x naive")
+            cells[row["network"]] = f"{speed} ({ratio:.2f} x)" if ratio else speed
     return list(rows.values())
+
+
+def _peers(result) -> list[dict]:
+    """Accuracy and seconds of contenders, one image set after the other."""
+    rows, last = [], None
+    for row in result["rows"]:
+        images = SETS[row["set"]]
+        rows.append(
+            {
+                "images": None if images == last else images,
+                "": row["contender"],
+                "accuracy": f"{row['accuracy']:.1f} ± {row['spread']:.1f}",
+                "seconds": row["seconds"],
+                "x fastest": row["x fastest"],
+            }
+        )
+        last = images
+    return rows
 
 
 def _speed(result) -> list[dict]:
@@ -148,6 +168,7 @@ _TABLES = {
     "throughput_gpu": _networks,
     "end_to_end": _networks,
     "finetune_speed": _speed,
+    "finetune_peers": _peers,
     "decode": _decode,
 }
 
@@ -165,7 +186,9 @@ def _cell(value) -> str:
             return middle
         return f"{middle} ({_cell(low)}-{_cell(high)})"
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if isinstance(value, int):
+        return f"{value:,}"
     # A sign does not part with its number at the end of a line.
     keep = "\N{NO-BREAK SPACE}"
     return str(value).replace(" ± ", f"{keep}±{keep}").replace(" %", f"{keep}%")
