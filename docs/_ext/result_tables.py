@@ -154,7 +154,9 @@ def _decode(result) -> list[dict]:
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
-    return _sets(result) if rows is None else [dict(row) for row in rows]
+    if rows is None:
+        return _sets(result)
+    return [{key.replace("_", " "): row[key] for key in row} for row in rows]
 
 
 _TABLES = {

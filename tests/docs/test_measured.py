@@ -69,9 +69,9 @@ def test_a_result_of_another_form_is_shown_as_it_is(tables):
 
 
 def test_what_a_cell_holds_is_text_and_no_markup(tables):
-    rows = [{"*what*_": "a|b", "x": {"median": 2.0, "low": 1.0, "high": 3.0}}]
+    rows = [{"*what*_it": "a|b", "x": {"median": 2.0, "low": 1.0, "high": 3.0}}]
     assert tables.shown("scale", {"rows": rows})[4:] == [
-        "   * - \\*what\\*\\_",
+        "   * - \\*what\\* it",
         "     - x",
         "   * - a\\|b",
         "     - 2 (1-3)",
