@@ -43,5 +43,6 @@ def spare_workers_of_torch() -> None:
     if "torch" not in sys.modules:
         return
     for found in list(warnings.filters):
-        if found[2].__module__.partition(".")[0] == "torch":
+        # A filter for several classes at once (scikit-learn 1.6 sets some) has a tuple.
+        if getattr(found[2], "__module__", "").partition(".")[0] == "torch":
             warnings.filters.remove(found)

@@ -1,5 +1,7 @@
 """What the frozen part computes, how often, and on which pixels."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -257,3 +259,13 @@ def test_cutmix_without_maps_is_an_error(stripes):
     X, y = stripes
     with pytest.raises(ValueError, match="cutmix needs maps"):
         tuned(unfreeze="head", cutmix=1.0).fit(X, y)
+
+
+def test_warning_filters_for_several_classes_are_let_through(stripes, monkeypatch):
+    # scikit-learn 1.6's checks fit under such a filter.
+    monkeypatch.setattr(
+        warnings,
+        "filters",
+        [("ignore", None, (UserWarning, FutureWarning), None, 0), *warnings.filters],
+    )
+    tuned(max_epochs=0, cache=None).fit(*stripes)

@@ -14,6 +14,7 @@ import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -187,13 +188,16 @@ def test_weights_and_groups_are_routed(digits):
     with config_context(enable_metadata_routing=True):
         net = classifier(early_stopping=True)
         net.set_fit_request(sample_weight=True, groups=True)
+        # scikit-learn 1.6 asks the scorer itself, not the net inside the pipeline.
         net.set_score_request(sample_weight=False)
+        scorer = get_scorer("accuracy").set_score_request(sample_weight=False)
         routed = cross_validate(
             Pipeline([("net", net)]),
             X,
             y,
             cv=[(np.arange(150), np.arange(150, 200))],
             params={"sample_weight": weight, "groups": groups},
+            scoring=scorer,
             return_estimator=True,
         )
     direct = classifier(early_stopping=True)
