@@ -33,7 +33,7 @@ def fill(shelf, numbers, size=1000):
 def test_stored_rows_are_what_was_computed(shape, kind):
     row = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     if kind == "bfloat16":
-        row = (row.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        row = (row.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
     elif kind == "float16":
         row = row.astype(np.float16).astype(np.float32)
     elif kind == "special":
