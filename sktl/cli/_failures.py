@@ -81,7 +81,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 def _in_words(error: BaseException) -> str:
     """Return what to tell of an error."""
     if isinstance(error, MemoryError):
-        return "there is not enough memory; a smaller --batch-size takes less."
+        return "there is not enough memory; a smaller --image-size takes less."
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{os.fsdecode(error.filename)!r}: {error.strerror}."
     return str(error) or type(error).__name__

@@ -120,7 +120,7 @@ def _resize_and_crop(image: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     if recipe.resize is None or 1 in (height, width):
         # An image one pixel high has no shape to keep.
         return _resize(image, recipe.size, recipe.interpolation)
-    resized = _resized(height, width, recipe.resize)
+    resized = _resized(height, width, recipe.covered)
     if max(resized) > 64 * max(recipe.size) and recipe.interpolation != "nearest":
         # A long strip, whose middle is all that will be kept: spare the memory.
         image = _resize_window(image, resized, recipe.size, recipe.interpolation)
@@ -129,11 +129,14 @@ def _resize_and_crop(image: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     return _crop(image, recipe.size)
 
 
-def _resized(height: int, width: int, resize: int) -> tuple[int, int]:
-    """Return the size after the shorter side became ``resize``, as torchvision does."""
-    if height <= width:
-        return resize, int(resize * width / height)
-    return int(resize * height / width), resize
+def _resized(height: int, width: int, covered: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest size, in proportion, that covers a height and a width.
+
+    Where these are equal, that is the shorter side, as torchvision resizes.
+    """
+    if covered[0] * width >= covered[1] * height:
+        return covered[0], int(covered[0] * width / height)
+    return int(covered[1] * height / width), covered[1]
 
 
 def _resize(

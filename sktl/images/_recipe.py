@@ -32,8 +32,9 @@ class Recipe:
     size : (int, int)
         Height and width that the network sees.
 
-    resize : int or None
-        Length of the shorter side before the centre is cropped. ``None`` stretches
+    resize : int, (int, int) or None
+        Length of the shorter side before the centre is cropped; or a height and a
+        width that the image is made just large enough to cover. ``None`` stretches
         the image to ``size`` without a crop.
 
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
@@ -54,7 +55,7 @@ class Recipe:
     """
 
     size: tuple[int, int]
-    resize: int | None
+    resize: int | tuple[int, int] | None
     interpolation: str = "bilinear"
     channels: int = 3
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
@@ -76,8 +77,18 @@ class Recipe:
                 f"mean={self.mean} and std={self.std} need one value for each of the "
                 f"{self.channels} channels."
             )
-        if self.resize is not None and self.resize < 1:
+        if self.resize is not None and min(self.covered) < 1:
             raise ValueError(f"resize={self.resize!r} has to be at least 1, or None.")
+
+    @property
+    def covered(self) -> tuple[int, int]:
+        """Height and width that an image covers before its centre is cropped."""
+        if self.resize is None:
+            return self.size
+        if isinstance(self.resize, Integral):
+            return int(self.resize), int(self.resize)
+        height, width = self.resize
+        return int(height), int(width)
 
     def at(self, image_size: int | tuple[int, int] | None) -> Recipe:
         """Return the same recipe at another size, with the resize in proportion.
@@ -100,10 +111,9 @@ class Recipe:
         size = _as_size(image_size, "image_size")
         resize = self.resize
         if resize is not None:
-            # The larger of the two ratios: a crop never runs over the edge because
-            # the new size has other proportions than the published one.
-            grown = max(new / old for new, old in zip(size, self.size, strict=True))
-            resize = max(1, round(resize * grown))
+            sides = zip(self.covered, size, self.size, strict=True)
+            height, width = (max(1, round(c * new / old)) for c, new, old in sides)
+            resize = height if height == width else (height, width)
         return replace(self, size=size, resize=resize)
 
     def normalise(self, batch: Tensor) -> Tensor:

@@ -85,6 +85,20 @@ def test_8_bit_pixels_are_the_published_ones(
         assert apart <= (1 if interpolation == "bilinear" else 0)
 
 
+@pytest.mark.parametrize(("height", "width"), [(100, 200), (200, 100), (90, 90)])
+def test_a_size_that_is_not_square_shows_all_that_fits(height, width):
+    recipe = Recipe(size=(224, 224), resize=224).at((32, 64))
+    # White on the left, so that the columns say which part is seen.
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, : width // 4] = 255
+    seen = prepare([pixels], recipe)[0, 16] > 127
+    # Whatever its form, the image is as wide as the crop, and nothing is cut off there.
+    assert abs(int(seen.sum()) - 16) <= 1
+    tall = recipe.at((64, 32))
+    rows = prepare([pixels.transpose(1, 0, 2)], tall)[0, :, 16] > 127
+    assert rows.tolist() == seen.tolist()
+
+
 def test_the_whole_preset_with_normalisation():
     preset = ImageClassification(crop_size=224, resize_size=256)
     recipe = Recipe(size=(224, 224), resize=256)

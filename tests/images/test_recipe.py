@@ -20,8 +20,8 @@ RECIPE = Recipe(size=(224, 224), resize=256)
         (RECIPE, 112, (112, 112), 128),
         (RECIPE, 64, (64, 64), 73),
         (RECIPE, np.int64(448), (448, 448), 512),
-        (RECIPE, (112, 448), (112, 448), 512),
-        (RECIPE, [224, 112], (224, 112), 256),
+        (RECIPE, (112, 448), (112, 448), (128, 512)),
+        (RECIPE, [224, 112], (224, 112), (256, 128)),
         (Recipe((299, 299), 342), 150, (150, 150), 172),
         (Recipe((64, 64), None), 96, (96, 96), None),
         (RECIPE, 1, (1, 1), 1),
@@ -77,6 +77,8 @@ def test_recipes_are_values():
     assert again == RECIPE
     assert hash(again) == hash(RECIPE)
     assert RECIPE.at(112) == RECIPE.at((112, 112))
+    assert RECIPE.at((224, 448)).resize == (256, 512)
+    assert RECIPE.at((224, 448)).at(224) == RECIPE
 
 
 @pytest.mark.parametrize(
