@@ -8,6 +8,7 @@ __all__ = [
     "ActivationMapError",
     "BackboneNotFoundError",
     "CacheWarning",
+    "CompilationError",
     "DataConversionWarning",
     "DuplicateImagesWarning",
     "ImageInputError",
@@ -71,6 +72,10 @@ class UnstorableModelError(SktlError, TypeError):
 
 class MissingExtraError(SktlError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class CompilationError(SktlError, RuntimeError):
+    """torch.compile, asked for by ``engine="compile"``, cannot build the network."""
 
 
 class UnreadableImageWarning(UserWarning):

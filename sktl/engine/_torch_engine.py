@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sktl.engine._folding import fold_batch_norms
+from sktl.exceptions import CompilationError
 
 if TYPE_CHECKING:
     from sktl.engine._part import FrozenPart
@@ -145,7 +146,7 @@ class TorchRunner:
             if "out of memory" in str(error).lower():
                 self._least_batch = 1
                 raise
-            raise RuntimeError(
+            raise CompilationError(
                 f"engine='compile' cannot compile {self.name!r} "
                 f"({type(error).__name__}). torch.compile needs a C++ compiler, and "
                 "Triton on a GPU; engine='torch' needs neither."

@@ -9,6 +9,7 @@ import torch._inductor.config
 
 from sktl.engine import activations, images_embedded
 from sktl.engine._torch_engine import TorchRunner
+from sktl.exceptions import CompilationError
 
 from .fakes import make_part, make_rows
 
@@ -55,5 +56,5 @@ def test_what_cannot_be_compiled_says_what_is_needed(monkeypatch):
     part = make_part(engine="compile")
     runner, rows = TorchRunner(part, "cpu"), make_rows(1)
     monkeypatch.setattr(runner, "prefix", fail)
-    with pytest.raises(RuntimeError, match=r"C\+\+ compiler.*engine='torch'"):
+    with pytest.raises(CompilationError, match=r"C\+\+ compiler.*engine='torch'"):
         runner([rows.prepare(0, part.recipe)])
