@@ -20,7 +20,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from sktl.finetune._base import FineTuned
-from sktl.finetune._head import fill_head, probe_classes
+from sktl.finetune._head import fill_head
+from sktl.finetune._probe import probe_classes
 
 
 class FineTunedClassifier(FineTuned, NeuralNetClassifier):
@@ -56,8 +57,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     head_init : {"probe", "random"}, default="probe"
         How the head begins: with a logistic regression solved on the
-        embeddings of the untouched network (head first, then deeper [1]_), or at
-        random.
+        embeddings of the untouched network (head first, then deeper [1]_), its ``C``
+        chosen by cross-validation among the training rows, or at random.
         A random head sends random gradients into pretrained weights at first.
 
     max_epochs : int, default=20
@@ -74,7 +75,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         How the rates change from step to step.
 
     warmup : float, default=0.1
-        Share of all steps over which the rates rise to their full values.
+        Share of all steps over which the rates rise to their full values; at least 30
+        steps, so a training that has no more never reaches them. 0 begins with the
+        full rates.
 
     gradual : bool, default=False
         Whether stages begin to learn one after the other: the head in the first
@@ -618,7 +621,12 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     def _fill_head(self, embeddings, train):
         solution = probe_classes(
-            embeddings, train.y, train.weight, train.counts, len(self.classes_)
+            embeddings,
+            train.y,
+            train.weight,
+            train.counts,
+            len(self.classes_),
+            train.groups,
         )
         fill_head(self.module_.head, *solution)
 

@@ -31,6 +31,16 @@ from sktl.finetune._trained_part import TrainedPart
 _EQUAL_BATCH = 8
 
 
+class QuietLog(PrintLog):
+    """skorch's log, which lays out a table in every epoch even if none is wanted."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Print the epoch, if anybody is to see it."""
+        # Without this, a fifth of what skorch adds to the epoch of a linear head.
+        if net.verbose or self.sink is not print:
+            super().on_epoch_end(net, **kwargs)
+
+
 class Net(NetParameters):
     """A skorch net over the stages behind a cut, fed with activations at the cut."""
 
@@ -172,7 +182,7 @@ class Net(NetParameters):
             ("valid_loss", PassthroughScoring(name="valid_loss")),
             *self._score_callbacks,
             *(best if self.early_stopping else []),
-            ("print_log", PrintLog()),
+            ("print_log", QuietLog()),
         ]
 
     @property

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sktl.finetune._base import FineTuned
-from sktl.finetune._head import fill_head, probe_targets
+from sktl.finetune._head import fill_head
+from sktl.finetune._probe import probe_targets
 from sktl.finetune._trained_part import ScaledOutput
 
 
@@ -49,7 +50,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     head_init : {"probe", "random"}, default="probe"
         How the head begins: with a ridge regression solved on the embeddings
-        of the untouched network, or at random.
+        of the untouched network, its ``alpha`` chosen by cross-validation among the
+        training rows, or at random.
         A random head sends random gradients into pretrained weights at first.
 
     max_epochs : int, default=20
@@ -66,7 +68,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         How the rates change from step to step.
 
     warmup : float, default=0.1
-        Share of all steps over which the rates rise to their full values.
+        Share of all steps over which the rates rise to their full values; at least 30
+        steps, so a training that has no more never reaches them. 0 begins with the
+        full rates.
 
     gradual : bool, default=False
         Whether stages begin to learn one after the other: the head in the first
@@ -445,7 +449,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     def _fill_head(self, embeddings, train):
         mean, spread = self._target_scale
-        solution = probe_targets(embeddings, (train.y - mean) / spread, train.weight)
+        solution = probe_targets(
+            embeddings, (train.y - mean) / spread, train.weight, train.groups
+        )
         fill_head(self.module_.head.head, *solution)
 
     def _criterion(self):

@@ -13,6 +13,10 @@ from torch.optim import Optimizer
 from sktl.finetune._mixing import Mixing
 from sktl.finetune._rates import rate_factor, remember_rates, scale_rates
 
+# The first steps of Adam are as long as its rate, however small the gradient: with 8
+# steps in all, a probe of 79.5 % on cats and dogs went down to 71.6 %.
+WARMUP_STEPS = 30
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -76,6 +80,11 @@ class TrainingRun:
         if not self._constant:
             progress = min(self.step / self.n_steps, 1.0)
             factor = rate_factor(self._schedule, self._warmup, progress)
+            if self._warmup:
+                # The optimiser keeps count: a later call goes on where this one ends.
+                first = optimizer.param_groups[0]
+                first["taken"] = first.get("taken", 0) + 1
+                factor = min(factor, first["taken"] / WARMUP_STEPS)
             scale_rates(optimizer, factor)
         self.step += 1
 
