@@ -68,9 +68,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         How the rates change from step to step.
 
     warmup : float, default=0.1
-        Share of all steps over which the rates rise to their full values; at least 30
-        steps, so a training that has no more never reaches them. 0 begins with the
-        full rates.
+        Share of all steps over which the rates rise to their full values; in a
+        training of n < 100 steps to n hundredths of them, for a few long steps would
+        wreck what the head was solved on. 0 begins with the full rates in any case.
 
     gradual : bool, default=False
         Whether stages begin to learn one after the other: the head in the first
