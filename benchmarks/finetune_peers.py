@@ -45,7 +45,7 @@ from sktl.datasets import load_image_folder
 DATA = Path(os.environ.get("SKTL_TEST_DATA", "data"))
 WEIGHTS = DATA / "weights" / "squeezenet1_0-imagenet.pth"
 SIZES = {"eurosat": 64, "cats_vs_dogs": 80}
-N_TRAIN, EPOCHS, BATCH = 300, 8, 32
+N_TRAIN, EPOCHS, BATCH = 240, 8, 32
 MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
