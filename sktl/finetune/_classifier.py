@@ -557,7 +557,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         unknown = np.unique(y[self.classes_[codes] != y])
         if len(unknown):
             raise ValueError(
-                f"y has labels that are not among the classes: {list(unknown[:10])}. "
+                f"y has labels that are not among the classes: {unknown[:10].tolist()}. "
                 "Name all classes in the parameter classes, or in the first call of "
                 "partial_fit."
             )
