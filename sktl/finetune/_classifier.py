@@ -557,8 +557,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         unknown = np.unique(y[self.classes_[codes] != y])
         if len(unknown):
             raise ValueError(
-                f"y has labels that are not among the classes: {unknown[:10].tolist()}. "
-                "Name all classes in the parameter classes, or in the first call of "
+                "y has labels that are not among the classes: "
+                f"{unknown[:10].tolist()}. Name all classes in the parameter classes, or in the first call of "
                 "partial_fit."
             )
         return codes
