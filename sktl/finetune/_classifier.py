@@ -558,8 +558,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         if len(unknown):
             raise ValueError(
                 "y has labels that are not among the classes: "
-                f"{unknown[:10].tolist()}. Name all classes in the parameter classes, or in the first call of "
-                "partial_fit."
+                f"{unknown[:10].tolist()}. Name all classes in the parameter classes, "
+                "or in the first call of partial_fit."
             )
         return codes
 
