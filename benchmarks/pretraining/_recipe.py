@@ -29,8 +29,8 @@ class Recipe:
     label_smoothing: float = 0.0
     min_area: float = 0.35
     jitter: float = 0.2
-    sizes: str = "0:32,0.5:48"
-    ema: float = 0.995
+    sizes: str = "0:32,0.4:40,0.65:48,0.87:56"
+    ema: float = 0.997
 
 
 def build_optimizers(
