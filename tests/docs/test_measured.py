@@ -91,7 +91,7 @@ def test_the_guide_says_what_was_measured():
         assert best[images, "pocket"] > baseline + 15
     # On photographs, architecture alone is worth nothing and ImageNet a lot.
     assert best["cats_vs_dogs", "squeezenet1_0 untrained"] < 66.5
-    assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 8
+    assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 5
     # On satellite tiles, the larger network brings nothing.
     assert abs(best["eurosat", "squeezenet1_0"] - best["eurosat", "pocket"]) < 1
     accuracy = committed("finetune_accuracy")
