@@ -8,6 +8,7 @@ import warnings
 
 import torch
 
+from sktl.engine._compiled_files import has_compiled
 from sktl.engine._part import FrozenPart
 from sktl.engine._torch_engine import TorchRunner
 
@@ -57,6 +58,8 @@ class Engine:
 
     def _openvino(self, *, convert: bool):
         """Return the OpenVINO runner, None where torch is to run."""
+        if not convert and not has_compiled(self.part):
+            return None  # and spare the import of OpenVINO
         from sktl.engine._openvino_engine import ConversionError, openvino_runner
 
         try:

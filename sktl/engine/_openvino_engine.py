@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from sktl.engine._compiled_files import (
-    has_compiled,
     is_known_to_fail,
     read_compiled,
     remember_failure,
@@ -87,8 +86,6 @@ def openvino_runner(
     with _lock:
         network = _compiled.pop(key, None)
         if network is None:
-            if not convert and not has_compiled(part):
-                return None
             network = _load(part, n_threads) or (
                 _convert(part, n_threads) if convert else None
             )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sktl.engine._part import FrozenPart
 
 _PREPARED_NETWORKS = 4
-_LEAST_BATCH = 4
+LEAST_SHORT_BATCH = 4
 _prepared: OrderedDict[tuple, nn.Module] = OrderedDict()
 _prepared_lock = threading.Lock()
 
@@ -120,7 +120,7 @@ class TorchRunner:
         self.is_cpu = device == "cpu"
         self.name = part.backbone.name
         self.is_compiled = part.engine == "compile"
-        self._least_batch = 1 if self.dtype == torch.float32 else _LEAST_BATCH
+        self._least_batch = 1 if self.dtype == torch.float32 else LEAST_SHORT_BATCH
 
     def __call__(self, tensors: Sequence[Tensor]) -> np.ndarray:
         """Return the float32 rows of a batch."""

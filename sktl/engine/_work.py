@@ -16,6 +16,8 @@ _BEAT_SECONDS = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 # Batches claimed at once: claiming costs 0.2 ms, and what is claimed is not shared.
 _BATCHES_AHEAD = 8
+# Smaller batches cost more for each image than the streams would wait for each other.
+_LEAST_SHARE = 4
 
 
 class Work:
@@ -55,7 +57,8 @@ class Work:
                 self._claim_some()
             # The last few rows are divided between the streams.
             left = len(self._ready) + len(self._waiting)
-            n = min(n, len(self._ready), max(1, -(-left // self.n_streams)))
+            share = max(_LEAST_SHARE, -(-left // self.n_streams))
+            n = min(n, len(self._ready), share)
             return [self._ready.popleft() for _ in range(n)]
 
     def _claim_some(self) -> None:

@@ -24,7 +24,7 @@ from sktl.engine._crew import Crew
 from sktl.engine._engines import Engine
 from sktl.engine._part import FrozenPart
 from sktl.engine._threads import one_thread, threads_given_back
-from sktl.engine._torch_engine import TorchRunner
+from sktl.engine._torch_engine import LEAST_SHORT_BATCH, TorchRunner
 from sktl.exceptions import UnreadableImageError
 
 # take(n) hands out up to n positions still to be computed, none at the end.
@@ -208,6 +208,9 @@ def open_workshop(
     """Return the workshop for ``n_rows`` rows: engine, batch size, streams."""
     if batch_size == "auto":
         batch_size = automatic_batch_size(part, device)
+    if part.precision != "float32":
+        # The torch engine would fill a smaller one up.
+        batch_size = max(batch_size, LEAST_SHORT_BATCH)
     engine = Engine(part, device)
     if device != "cpu":
         decoders = min(os.cpu_count() or 1, -(-n_rows // _DECODED_AT_ONCE), 32)
