@@ -132,16 +132,10 @@ def _peers(result) -> list[dict]:
 
 
 def _speed(result) -> list[dict]:
-    """Seconds of whole fits, and of one step on kept activations."""
-    rows = [
-        {"": name, "seconds": statistics.median(values)}
-        for name, values in result["seconds"].items()
-    ]
-    for cut, step in result["seconds_per_step"].items():
-        where = "head" if cut == "head" else "last stage"
-        for who, seconds in step.items():
-            rows.append({"": f"one step, {where}: {who}", "seconds": seconds})
-    return rows
+    """Seconds of whole fits, and milliseconds of one step on kept activations."""
+    columns = ("trained", "loop", "seconds", "ms", "x plain loop", "x usual loop")
+    timed = [row for row in result["rows"] if "seconds" in row or "ms" in row]
+    return [{column: row.get(column) for column in columns} for row in timed]
 
 
 def _decode(result) -> list[dict]:

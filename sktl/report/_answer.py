@@ -95,16 +95,16 @@ def _near_or_far(comparison, networks, baselines, level: float) -> list[str]:
     share = gain.mean / max(1 - before["score"], 1e-9)
     if gain.p_value >= level or gain.mean <= 0:
         return [
-            "These images do not show that pretraining helps: with random weights the "
-            f"same network is at {before['score']:.3f}. They may be far from those "
-            "that it was trained on."
+            f"These images do not show that pretraining helps: {backbone} with random "
+            f"weights is at {before['score']:.3f}. They may be far from those that it "
+            "was trained on."
         ]
     near = [(0.75, "near to"), (0.4, "at some distance from"), (0.0, "far from")]
     how = next(words for least, words in near if share >= least)
     return [
-        f"By the evidence these images are {how} those that the network was trained "
-        f"on: its pretraining removes {share:.0%} of the errors that the same network "
-        f"makes with random weights ({before['score']:.3f})."
+        f"By the evidence these images are {how} those that {backbone} was trained on: "
+        f"its pretraining removes {share:.0%} of the errors that it makes with random "
+        f"weights ({before['score']:.3f})."
     ]
 
 
