@@ -14,7 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -132,6 +132,20 @@ def publish(name: str, rows: list[dict], notes: list[str], args, before: dict) -
     result = {"host": before, "share": args.share, "notes": notes, "rows": rows}
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {path}")
+
+
+def write_table(name: str, rows: list[dict], packages: tuple[str, ...], **more) -> None:
+    """Write ``results/<name>.json`` with the versions that the figures depend on."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    result = {
+        "date": str(date.today()),
+        "python": platform.python_version(),
+        "cpu_count": os.cpu_count(),
+        "versions": {package: version(package) for package in packages},
+        **more,
+        "table": rows,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def table(rows: list[dict]) -> str:

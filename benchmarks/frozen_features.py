@@ -7,15 +7,12 @@ the folder named by ``SKTL_TEST_DATA``.
 Run with: python benchmarks/frozen_features.py
 """
 
-import json
 import os
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from _frame import write_table
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -26,7 +23,6 @@ from sktl import PretrainedFeatures
 from sktl.datasets import load_image_folder
 
 DATA = Path(os.environ["SKTL_TEST_DATA"])
-RESULT = Path(__file__).parent / "results" / "frozen_features.json"
 
 
 def small_pixels(paths):
@@ -86,21 +82,8 @@ def main():
                 row[head_name] = round(accuracy, 2)
             table.append(row)
             print("  ".join(str(value).ljust(24) for value in row.values()))
-    RESULT.parent.mkdir(exist_ok=True)
     packages = ("sktl", "torch", "torchvision", "scikit-learn", "pillow")
-    RESULT.write_text(
-        json.dumps(
-            {
-                "date": str(date.today()),
-                "python": platform.python_version(),
-                "cpu_count": os.cpu_count(),
-                "versions": {name: version(name) for name in packages},
-                "table": table,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    write_table("frozen_features", table, packages)
 
 
 if __name__ == "__main__":

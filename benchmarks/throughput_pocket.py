@@ -8,21 +8,16 @@ say more than those per second.
 Run with: python benchmarks/throughput_pocket.py
 """
 
-import json
 import os
-import platform
 import time
-from datetime import date
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
+from _frame import write_table
 from torch.fx.experimental.optimization import fuse
 
 from sktl.backbones._pocket import Pocket
 
-RESULT = Path(__file__).parent / "results" / "throughput_pocket.json"
 REPEATS, N_IMAGES, BATCH_SIZE = 5, 256, 16
 SIZES = (32, 64, 96, 160)
 
@@ -80,21 +75,13 @@ def main():
             f"{speed['median']:>5} images/s ({speed['min']}-{speed['max']}), "
             f"{row['images_per_cpu_second_median']} per CPU second"
         )
-    RESULT.write_text(
-        json.dumps(
-            {
-                "date": str(date.today()),
-                "python": platform.python_version(),
-                "cpu_count": os.cpu_count(),
-                "load_average": os.getloadavg()[0],
-                "versions": {"torch": version("torch")},
-                "batch_size": BATCH_SIZE,
-                "repeats": REPEATS,
-                "table": table,
-            },
-            indent=1,
-        )
-        + "\n"
+    write_table(
+        "throughput_pocket",
+        table,
+        ("torch",),
+        load_average=os.getloadavg()[0],
+        batch_size=BATCH_SIZE,
+        repeats=REPEATS,
     )
 
 

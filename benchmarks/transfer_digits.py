@@ -8,14 +8,8 @@ labels of each class one sees how far the pixels catch up.
 Run with: python benchmarks/transfer_digits.py
 """
 
-import json
-import os
-import platform
-from datetime import date
-from importlib.metadata import version
-from pathlib import Path
-
 import numpy as np
+from _frame import write_table
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -24,7 +18,6 @@ from sklearn.svm import SVC
 
 from sktl import PretrainedFeatures
 
-RESULT = Path(__file__).parent / "results" / "transfer_digits.json"
 N_DRAWS = 20
 LABELS_PER_CLASS = (10, 20, 50, 120)
 
@@ -82,22 +75,8 @@ def main():
                     f"{row['accuracy_mean']:6.2f} ± {row['accuracy_std']:.2f}",
                     flush=True,
                 )
-    RESULT.parent.mkdir(exist_ok=True)
     packages = ("sktl", "torch", "scikit-learn", "numpy")
-    RESULT.write_text(
-        json.dumps(
-            {
-                "date": str(date.today()),
-                "python": platform.python_version(),
-                "cpu_count": os.cpu_count(),
-                "versions": {name: version(name) for name in packages},
-                "draws": N_DRAWS,
-                "table": table,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    write_table("transfer_digits", table, packages, draws=N_DRAWS)
 
 
 if __name__ == "__main__":

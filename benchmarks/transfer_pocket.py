@@ -8,14 +8,11 @@ colour pixels, and colour histograms. Neither set was used to choose anything.
 Run with: python benchmarks/transfer_pocket.py
 """
 
-import json
 import os
-import platform
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from _frame import write_table
 from frozen_features import colour_histogram, small_pixels
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -26,7 +23,6 @@ from sktl import PretrainedFeatures
 from sktl.datasets import load_image_folder
 
 DATA = Path(os.environ["SKTL_TEST_DATA"])
-RESULT = Path(__file__).parent / "results" / "transfer_pocket.json"
 SETS = {"eurosat": (48, 64, 96), "cats_vs_dogs": (48, 64, 96, 128, 160)}
 
 
@@ -65,21 +61,8 @@ def main():
                 for head in heads
             )
             print(f"{name:14}{described:26}{cells}", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
     packages = ("sktl", "torch", "torchvision", "scikit-learn", "pillow")
-    RESULT.write_text(
-        json.dumps(
-            {
-                "date": str(date.today()),
-                "python": platform.python_version(),
-                "cpu_count": os.cpu_count(),
-                "versions": {name: version(name) for name in packages},
-                "table": table,
-            },
-            indent=1,
-        )
-        + "\n"
-    )
+    write_table("transfer_pocket", table, packages)
 
 
 if __name__ == "__main__":
