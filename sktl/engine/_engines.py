@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import warnings
@@ -58,8 +59,9 @@ class Engine:
 
     def _openvino(self, *, convert: bool):
         """Return the OpenVINO runner, None where torch is to run."""
-        if not convert and not has_compiled(self.part):
-            return None  # and spare the import of OpenVINO
+        imported = "sktl.engine._openvino_engine" in sys.modules
+        if not (convert or imported or has_compiled(self.part)):
+            return None  # nothing compiled in memory or on disk: spare the import
         from sktl.engine._openvino_engine import ConversionError, openvino_runner
 
         try:

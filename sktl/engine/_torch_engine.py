@@ -120,7 +120,12 @@ class TorchRunner:
         self.is_cpu = device == "cpu"
         self.name = part.backbone.name
         self.is_compiled = part.engine == "compile"
-        self._least_batch = 1 if self.dtype == torch.float32 else LEAST_SHORT_BATCH
+        self._least_batch = self._floor
+
+    @property
+    def _floor(self) -> int:
+        """The smallest batch in which a row does not depend on its companions."""
+        return 1 if self.dtype == torch.float32 else LEAST_SHORT_BATCH
 
     def __call__(self, tensors: Sequence[Tensor]) -> np.ndarray:
         """Return the float32 rows of a batch."""
@@ -143,8 +148,8 @@ class TorchRunner:
         try:
             return self.prefix(batch)
         except RuntimeError as error:
-            if "out of memory" in str(error).lower():
-                self._least_batch = 1
+            if is_out_of_memory(error):
+                self._least_batch = self._floor
                 raise
             raise CompilationError(
                 f"engine='compile' cannot compile {self.name!r} "
@@ -177,6 +182,11 @@ class TorchRunner:
                 yield
             finally:
                 matmul.allow_tf32 = before
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a GPU had no room: torch.OutOfMemoryError on CUDA, not on MPS."""
+    return "out of memory" in str(error).lower()
 
 
 def stack(tensors: Sequence[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ from sktl.engine._crew import Crew
 from sktl.engine._engines import Engine
 from sktl.engine._part import FrozenPart
 from sktl.engine._threads import one_thread, threads_given_back
-from sktl.engine._torch_engine import LEAST_SHORT_BATCH, TorchRunner
+from sktl.engine._torch_engine import LEAST_SHORT_BATCH, TorchRunner, is_out_of_memory
 from sktl.exceptions import UnreadableImageError
 
 # take(n) hands out up to n positions still to be computed, none at the end.
@@ -181,8 +181,7 @@ class Workshop:
         try:
             return self.engine(tensors)
         except RuntimeError as error:
-            # torch.OutOfMemoryError on CUDA, a plain RuntimeError on MPS.
-            if "out of memory" not in str(error).lower() or len(tensors) == 1:
+            if not is_out_of_memory(error) or len(tensors) == 1:
                 raise
         # Here, the failed batch is no longer held by the traceback.
         half = len(tensors) // 2

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from sklearn.pipeline import Pipeline
 
@@ -59,8 +57,7 @@ def _activation(model, rows: ImageRows, y, chosen, pictures: Pictures) -> dict:
             {
                 "seen": picture(seen),
                 "tinted": picture(overlay(seen, display.maps[k] / strongest)),
-                "name": pictures.name(row),
-                "short": os.path.basename(pictures.name(row)),
+                **pictures.names(row),
                 "target": display.targets[k],
                 "true": str(y[row]),
                 "score": float(display.scores[k]),

@@ -32,13 +32,12 @@ class Pictures:
 
     def at(self, row: int, side: int) -> dict:
         """Return a picture of at most 48 or 128 pixels."""
+        return {**picture(self._thumbnails[side][int(row)]), **self.names(row)}
+
+    def names(self, row: int) -> dict[str, str]:
+        """Return what an image is called, and the end of it for below a picture."""
         name = self.name(row)
-        short = os.path.basename(name)
-        return {
-            **picture(self._thumbnails[side][int(row)]),
-            "name": name,
-            "short": short,
-        }
+        return {"name": name, "short": os.path.basename(name)}
 
     def name(self, row: int) -> str:
         """Return what an image is called: the end of its path, or its row."""
