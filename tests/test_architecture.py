@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "sktl"
 
 # From the ground up; a module imports from its own layer and from those below it.
 LAYERS = [
-    {"exceptions", "_extras", "_whole_file"},
+    {"exceptions", "_blas", "_extras", "_whole_file"},
     {"images"},
     {"backbones"},
     {"engine"},

@@ -15,6 +15,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
+from sktl._blas import one_blas_thread
+
 # How freely weights may grow, from hardly at all to hardly restrained: the C of a
 # logistic regression, and 1/alpha of a ridge regression.
 FREEDOMS = tuple(10.0**power for power in range(-5, 2))
@@ -22,6 +24,7 @@ FREEDOMS = tuple(10.0**power for power in range(-5, 2))
 N_FOLDS, N_ROWS = 3, 1000
 
 
+@one_blas_thread()
 def probe_classes(
     embeddings: np.ndarray,
     y: np.ndarray,
@@ -69,6 +72,7 @@ def probe_classes(
     return _fold(coef, intercept, scaler)
 
 
+@one_blas_thread()
 def probe_targets(
     embeddings: np.ndarray,
     y: np.ndarray,

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktl._blas import one_blas_thread
 from sktl.features import PretrainedFeatures
 from sktl.model_selection._described import Described, describe
 from sktl.model_selection._intervals import Interval as ScoreInterval
@@ -227,9 +228,10 @@ def rank_backbones(
     found = []
     for extractor in extractors:
         described = describe(extractor, X)
-        scores = cross_val_score(
-            probe, described.features, y, cv=splits, scoring=scorer, n_jobs=n_jobs
-        )
+        with one_blas_thread():
+            scores = cross_val_score(
+                probe, described.features, y, cv=splits, scoring=scorer, n_jobs=n_jobs
+            )
         interval = score_interval(scores, *mean_sizes(splits), name)
         row = _row(extractor, described, interval)
         row["log_evidence"] = log_evidence(

@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
 
+from sktl._blas import one_blas_thread
 from sktl.engine import images_embedded
 from sktl.model_selection._question import Split, inner_splits
 
@@ -115,6 +116,7 @@ def run_trial(
     )
 
 
+@one_blas_thread()
 def fit_chosen(
     model: BaseEstimator, grid: dict, X, y, groups, rules: Rules
 ) -> tuple[BaseEstimator, dict]:

@@ -22,6 +22,7 @@ from skorch.callbacks import (
 from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
 from sktl.finetune._base import FineTuned
@@ -260,6 +261,26 @@ def test_probe_holds_out_whole_groups():
     alone, _ = probe_classes(Z, y, ones, ones, 2)
     together, _ = probe_classes(Z, y, ones, ones, 2, twins)
     assert np.abs(together).max() < 0.1 * np.abs(alone).max()
+
+
+def test_probe_has_the_same_bits_with_any_number_of_threads(wide, monkeypatch):
+    # Also in workers of a search, which get fewer threads than the process itself.
+    (Z, y), _ = wide
+    ones = np.ones(len(y))
+    threads, fit = set(), LogisticRegression.fit
+
+    def watched(self, *args, **kwargs):
+        pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
+        threads.update(pool["num_threads"] for pool in pools)
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    found = []
+    for limit in (1, 2):
+        with threadpool_limits(limits=limit, user_api="blas"):
+            found.append(probe_classes(Z, y, ones, ones, 2))
+    assert threads <= {1}  # none where threadpoolctl does not know the library
+    np.testing.assert_array_equal(found[0][0], found[1][0])
 
 
 def test_random_head_starts_elsewhere_and_learns(digits):
