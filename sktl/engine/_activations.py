@@ -271,7 +271,8 @@ class _Call:
         message = f"{len(bad)} of {len(self.keys)} images cannot be read: {named}."
         if self.raises:
             raise UnreadableImageError(
-                f"{message} Remove them, or pass on_error='nan'."
+                f"{message} Remove them, or keep them as rows of NaN with "
+                "PretrainedFeatures(on_error='nan')."
             ) from self.unreadable[min(self.unreadable)]
         warnings.warn(
             f"{message} Their rows are NaN.", UnreadableImageWarning, stacklevel=4

@@ -12,14 +12,22 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+from skorch.dataset import Dataset
+from skorch.helper import SliceDataset
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from sktl.finetune._augment import TransformVariation, Variation, as_floats
 from sktl.images import ImageRows, Recipe
 
 # Rows to compute first when predicting; as many more at once as fit into the bytes.
 FIRST_BLOCK, BLOCK_BYTES = 128, 256 * 1024**2
+
+
+def are_activations(X) -> bool:
+    """Tell whether skorch has passed on a data set of ours, or a part of one."""
+    if isinstance(X, (SliceDataset, torch.utils.data.Subset)):
+        X = X.dataset
+    return isinstance(X, Activations)
 
 
 def as_is(batch):
@@ -32,12 +40,28 @@ class Activations(Dataset):
 
     A batch is ``(x, y)``, or ``({"x": x, "sample_weight": weight}, y)`` when weights
     differ. Without targets ``y`` is a tensor of zeros, as skorch has it.
+
+    What is drawn for a batch follows from the seed, the epoch and the batch, so that
+    processes that load batches need not share a random state.
     """
 
-    def __init__(self, n: int, y: Tensor | None = None, weight: Tensor | None = None):
+    def __init__(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        weight: Tensor | None = None,
+        seed: int = 0,
+    ):
         self.n = n
         self.y = torch.zeros(n) if y is None else y
         self.weight = weight
+        self.epoch = 0
+        self._seed = seed
+
+    @property
+    def X(self) -> Activations:  # noqa: N802
+        """The rows themselves: what skorch's scoring callbacks predict."""
+        return self
 
     def __len__(self) -> int:
         return self.n
@@ -45,6 +69,12 @@ class Activations(Dataset):
     def inputs(self, positions: list[int]) -> Tensor:
         """Return the activations of some rows."""
         raise NotImplementedError
+
+    def draws(self, positions: list[int]) -> torch.Generator:
+        """Return the source of what is drawn for a batch in this epoch."""
+        # Of a seed, torch's generator on the CPU looks at 32 bits.
+        number = hash((self._seed, self.epoch, int(positions[0]))) % 2**32
+        return torch.Generator().manual_seed(number)
 
     def __getitems__(self, positions: list[int]):
         x = self.inputs(positions)
@@ -73,16 +103,16 @@ class KeptActivations(Activations):
     """
 
     def __init__(self, x: Tensor, y=None, weight=None, n_views: int = 1, seed: int = 0):
-        super().__init__(len(x) // n_views, y, weight)
+        super().__init__(len(x) // n_views, y, weight, seed)
         self.x = x
         self.n_views = n_views
-        self._generator = torch.Generator().manual_seed(seed)
 
     def inputs(self, positions: list[int]) -> Tensor:
         """Return the activations of some rows, of a view drawn for each."""
         rows = torch.as_tensor(positions)
         if self.n_views > 1:
-            view = torch.randint(self.n_views, rows.shape, generator=self._generator)
+            draws = self.draws(positions)
+            view = torch.randint(self.n_views, rows.shape, generator=draws)
             rows = rows + self.n * view
         return self.x[rows.to(self.x.device)]
 
@@ -158,7 +188,7 @@ class LiveActivations(Activations):
         max_bytes: int = 0,
         seed: int = 0,
     ):
-        super().__init__(len(images), y, weight)
+        super().__init__(len(images), y, weight, seed)
         self._images = images
         self._recipe = recipe
         self._value_range = value_range
@@ -166,7 +196,6 @@ class LiveActivations(Activations):
         self._variation = variation
         self._frozen = frozen
         self._autocast = autocast
-        self._generator = torch.Generator().manual_seed(seed)
         size = recipe.channels * recipe.size[0] * recipe.size[1]
         size *= 4 if images.scaled else 1
         self._keeps = size * len(images) <= max_bytes
@@ -176,7 +205,7 @@ class LiveActivations(Activations):
         """Return the activations of some rows, for new variations of their pixels."""
         batch = self._prepared(positions).to(self._device)
         if self._variation is not None:
-            batch = self._variation(as_floats(batch), self._generator)
+            batch = self._variation(as_floats(batch), self.draws(positions))
         batch = self._recipe.normalise(batch)
         if self._frozen is None:
             return batch
@@ -203,6 +232,19 @@ class LiveActivations(Activations):
 
     def _prepare(self, i: int) -> Tensor:
         return self._images.prepare(i, self._recipe, self._value_range)
+
+
+class Positions(torch.utils.data.Dataset):
+    """Row numbers, where nothing more is wanted of a data set."""
+
+    def __init__(self, n: int):
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, position):
+        return position
 
 
 def frozen_stages(network: nn.Module, after: str) -> Callable[[Tensor], Tensor]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from sktl.finetune._content_key import content_key
 
 # What the words stand for; benchmarks/study_finetune_defaults.md measures them.
 PRESETS = {
@@ -158,11 +159,10 @@ class TransformVariation:
     def __init__(self, transform: Callable[[Tensor], Tensor]):
         self.transform = transform
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Text that changes whenever the transform does."""
-        digest = hashlib.blake2b(pickle.dumps(self.transform), digest_size=16)
-        return f"transform {digest.hexdigest()}"
+        """Text that changes whenever the transform does, and copies of it share."""
+        return f"transform {content_key(self.transform)}"
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return a varied batch (n, c, h, w)."""

@@ -10,103 +10,135 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
-from skorch.callbacks import LRScheduler
+from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
 from skorch.helper import SliceDataset
 from skorch.utils import data_from_dataset, is_dataset
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
+from sktl.exceptions import ImageInputError
 from sktl.finetune._activations import (
     Activations,
     BlockActivations,
     KeptActivations,
     LiveActivations,
+    Positions,
+    are_activations,
 )
-from sktl.finetune._augment import variation_of
 from sktl.finetune._best_epoch import StopTraining
-from sktl.finetune._distinct import TrainingRows, distinct_rows
+from sktl.finetune._distinct import TrainingRows, distinct_rows, rows_in_order
 from sktl.finetune._feed import FedNet
 from sktl.finetune._find_rate import range_test
 from sktl.finetune._inner_split import inner_split
 from sktl.finetune._mixing import Mixing
 from sktl.finetune._run import Seeds, TrainingRun, own_random_state
+from sktl.finetune._settings import check_settings
 from sktl.images import ImageRows, check_value_range, is_flat, learn_value_range
 
 
 class FineTuned(FedNet):
     """Fit and predict on images, whatever form they come in."""
 
-    def _train(self, X, y, sample_weight=None, groups=None, *, fresh: bool):
-        """Fit from scratch if ``fresh``, otherwise go on from where the net is."""
-        self._check_settings()
+    def _train(self, X, y, sample_weight=None, groups=None, *, anew: bool):
+        """Train from scratch if ``anew``, otherwise from where the net is."""
+        check_settings(self)
+        # A net that is merely initialised, or whose first fit failed, has yet to learn
+        # what training begins with.
+        fresh = anew or not self._begun
         images = self._images_of(X, reset=fresh)
-        target = self._read_target(y, reset=fresh)
-        check_consistent_length(images, target, sample_weight, groups)
+        check_consistent_length(images, y, sample_weight, groups)
         weight = self._read_weight(sample_weight, len(images))
+        target = self._read_target(y, reset=fresh)
+        self._check_target(target, weight)
+        groups = None if groups is None else np.asarray(groups)
+        seeds = Seeds.of(self.random_state)
+        if anew:
+            self._discard()
         if fresh:
             self._forget()
             self.value_range_ = learn_value_range(images, self.value_range)
+            self._split_seed = seeds.split
         else:
             check_value_range(images, self.value_range_)
-        groups = None if groups is None else np.asarray(groups)
-        rows = distinct_rows(images, target, weight, groups)
-        self._learn_target(rows, reset=fresh)
-        seeds = Seeds.of(self.random_state)
+        if self.initialized_:
+            self._follow_parameters()
+        else:
+            self._settle()
+        train, valid = self._divide(images, target, weight, groups, y)
+        if fresh:
+            self._learn_target(train)
+        self._weigh(train)
+        if valid is not None:
+            self._weigh(valid)
         with own_random_state(seeds.torch, self.device):
-            train, valid = self._divide(rows, seeds.split)
-            self._weigh(train)
-            if valid is not None:
-                self._weigh(valid)
-            if fresh:
-                self.initialize()
-            elif not hasattr(self, "optimizer_"):
-                self._initialize_optimizer()
-            self._check_criterion(train)
-            train_set, valid_set = self._data_sets(train, valid, seeds)
-            if fresh and self.head_init == "probe":
-                self._solve_head(train, train_set)
-            self._run_epochs(X, y, train_set, valid_set, seeds, fresh=fresh)
+            try:
+                if fresh:
+                    self._build()
+                self._check_criterion(train)
+                self._try_out(train)
+                train_set, valid_set = self._data_sets(train, valid, seeds)
+                if fresh and self.head_init == "probe":
+                    self._solve_head(train, train_set)
+                self._begun = True
+            except BaseException:
+                if not self._begun:
+                    self._discard()
+                raise
+            self.module_.facts = self._facts()
+            self._run_epochs(X, y, train_set, valid_set, seeds)
         return self
 
     def _forget(self) -> None:
         """Drop what an earlier fit has learned."""
-        for name in ("lr_", "lr_curve_", "best_epoch_", "epoch_zero_", "optimizer_"):
+        for name in ("lr_", "lr_curve_", "best_epoch_", "epoch_zero_", "_begun"):
             vars(self).pop(name, None)
 
-    def _run_epochs(self, X, y, train_set, valid_set, seeds: Seeds, *, fresh: bool):
+    def _discard(self) -> None:
+        """Drop the network: a fit that fails leaves nothing that could predict."""
+        self.initialized_ = False
+        for name in ("module_", "optimizer_"):
+            vars(self).pop(name, None)
+
+    def _build(self) -> None:
+        """Initialise the net, unless the user has and it suits the targets."""
+        if self.initialized_ and self._built["n_outputs"] == self._n_outputs():
+            self._adopt_targets()
+        else:
+            self.initialize()
+
+    def _run_epochs(self, X, y, train_set, valid_set, seeds: Seeds):
         """Train, and leave a usable network however training ends."""
         layout = self.backbone_.load().layout if self.cutmix and self.cut_.after else ""
         mixing = None
         if self.mixup or self.cutmix:
             mixing = Mixing(self.mixup, self.cutmix, layout == "nhwc", seeds.mixing)
         n_batches = len(self.get_iterator(train_set, training=True))
-        self._run = TrainingRun(
+        run = TrainingRun(
             n_batches * self.max_epochs,
             self.schedule,
             self.warmup,
             seeds.order,
             mixing,
         )
+        best = None
+        self._run = run
         try:
-            if fresh:
+            if not hasattr(self, "lr_"):
                 self._choose_rate(train_set)
-            self._run.begin(self.optimizer_)
-            self.notify("on_train_begin", X=X, y=y)
-            # After the callbacks: skorch's LoadInitState may have changed the network.
-            best = None
-            if valid_set is not None:
-                self.epoch_zero_ = self._evaluate(valid_set)
-                best = dict(self.callbacks_).get("best_epoch")
-            if best is not None:
-                best.begin(self, self.validation_score(self.epoch_zero_))
             try:
+                self.notify("on_train_begin", X=X, y=y)
+                # After the callbacks: skorch's LoadInitState may have changed the net.
+                run.begin(self.optimizer_)
+                if valid_set is not None:
+                    best = self._begin_to_watch(valid_set)
                 self.fit_loop(_Divided(train_set, valid_set), epochs=self.max_epochs)
             except StopTraining:
                 pass
             finally:
                 # Also after Ctrl-C, which goes on to whoever called: a search must not
                 # take a net that was interrupted for one that was trained.
-                self._run.end(self.optimizer_)
+                run.end(self.optimizer_)
+                self._drop_partial_epoch()
                 self.module_.open_stages(self.cut_.trained)
                 if best is not None:
                     best.restore(self)
@@ -118,51 +150,32 @@ class FineTuned(FedNet):
         finally:
             vars(self).pop("_run", None)
 
+    def _begin_to_watch(self, valid_set):
+        """Measure the net before its first step; return what keeps the best epoch."""
+        measures = self._evaluate(valid_set)
+        if not self.history:
+            self.epoch_zero_ = measures
+        if not self.early_stopping:
+            return None
+        best = dict(self.callbacks_)["best_epoch"]
+        best.begin(self, self.validation_score(measures))
+        return best
+
+    def _drop_partial_epoch(self) -> None:
+        """Take the epoch in which training was stopped out of the history."""
+        if self.history and "event_lr" not in self.history[-1]:
+            del self.history[-1]
+
     def _choose_rate(self, train_set) -> None:
         """Settle the learning rate; with ``lr="find"`` by a range test."""
         if self.lr != "find":
-            self.lr_ = self.lr
+            self.lr_ = vars(self).get("optimizer__lr", self.lr)
             return
         batches = self.get_iterator(train_set, training=True)
         self.lr_, self.lr_curve_ = range_test(self, batches)
         self._initialize_optimizer()
         if self.verbose:
             print(f"lr='find': {self.lr_:.2g}")
-
-    def _check_settings(self) -> None:
-        """Raise on parameters that contradict one another."""
-        if (
-            self.early_stopping
-            and not self.train_split
-            and not self.validation_fraction
-        ):
-            raise ValueError(
-                "early_stopping=True watches a validation part, and "
-                "validation_fraction=0 with train_split=None leaves none. Set "
-                "validation_fraction above 0, or pass train_split."
-            )
-        if self.early_stopping and isinstance(self.callbacks, str):
-            raise ValueError(
-                f"early_stopping=True works through callbacks, and "
-                f"callbacks={self.callbacks!r} turns them off."
-            )
-        scheduler = any(
-            isinstance(part, LRScheduler) or part is LRScheduler
-            for item in self.callbacks or []
-            for part in (item if isinstance(item, tuple | list) else (item,))
-        )
-        if scheduler and (self.schedule != "constant" or self.warmup):
-            raise ValueError(
-                f"The LRScheduler among the callbacks and schedule={self.schedule!r}, "
-                f"warmup={self.warmup!r} would both set the learning rates. Pass "
-                "schedule='constant', warmup=0, or drop the callback."
-            )
-        if self.head_init == "probe" and self.head != "linear":
-            raise ValueError(
-                f"head_init='probe' solves a linear head, and head={self.head!r}. Pass "
-                "head_init='random' with a head of your own."
-            )
-        variation_of(self.augment)
 
     def _check_criterion(self, rows: TrainingRows) -> None:
         """Raise if rows have weights that the loss cannot take into account."""
@@ -202,17 +215,30 @@ class FineTuned(FedNet):
         """Return y as class numbers, indicators or floats."""
         raise NotImplementedError
 
-    def _learn_target(self, rows: TrainingRows, *, reset: bool) -> None:
+    def _check_target(self, target: np.ndarray, weight: np.ndarray) -> None:
+        """Raise on targets that cannot be learned."""
+
+    def _learn_target(self, rows: TrainingRows) -> None:
         """Learn what building the head needs to know of the targets."""
+
+    def _adopt_targets(self) -> None:
+        """Fit a head that was built before the targets were known to them."""
+
+    def _facts(self) -> dict:
+        """Return what predictions need to know, beside the weights, as plain values."""
+        value_range = self.value_range_
+        return {"value_range": None if value_range is None else list(value_range)}
 
     def _weigh(self, rows: TrainingRows) -> None:
         """Bring the weights of a part of the rows to mean 1."""
         rows.weight = rows.weight * (len(rows) / rows.weight.sum())
 
-    def _divide(self, rows: TrainingRows, seed: int):
+    def _divide(self, images: ImageRows, target, weight, groups, y):
         """Return the rows to train on and those to watch (or None)."""
+        gather = rows_in_order if self._order_counts() else distinct_rows
         if self.train_split:
-            return self._divide_as_told(rows)
+            return self._divide_as_told(gather, images, target, weight, groups, y)
+        rows = gather(images, target, weight, groups)
         if not self.early_stopping:
             return rows, None
         train, valid = inner_split(
@@ -220,22 +246,54 @@ class FineTuned(FedNet):
             rows.groups,
             self.validation_fraction,
             self._stratifies(rows.y),
-            seed,
+            self._split_seed,
+            rows.same_image,
         )
         return rows.take(np.sort(train)), rows.take(np.sort(valid))
 
-    def _divide_as_told(self, rows: TrainingRows):
-        """Split as ``train_split`` says, the way skorch calls it."""
-        data = _Positions(len(rows))
-        more = {} if rows.groups is None else {"groups": rows.groups}
-        train, valid = self.train_split(data, rows.y, **more)
-        train = rows if train is data else rows.take(np.asarray(train.indices))
+    def _order_counts(self) -> bool:
+        """Tell whether the user's own iterator speaks of positions in X."""
+        kwargs = self.get_params_for("iterator_train")
+        chosen = {"sampler", "batch_sampler"} & {k for k, v in kwargs.items() if v}
+        return bool(chosen) or kwargs.get("shuffle") is False
+
+    def _divide_as_told(self, gather, images, target, weight, groups, y):
+        """Split the rows of X as ``train_split`` says, the way skorch calls it."""
+        data = Positions(len(images))
+        more = {} if groups is None else {"groups": groups}
+        labels = target if hasattr(y, "toarray") else np.asarray(y)
+        train, valid = self.train_split(data, labels, **more)
+        if valid is None and self.early_stopping:
+            raise ValueError(
+                "early_stopping=True watches a validation part, and train_split="
+                f"{self.train_split!r} returned none."
+            )
+
+        def rows_at(part, gather):
+            if part is data:
+                return gather(images, target, weight, groups)
+            at = np.asarray(part.indices)
+            return gather(
+                images.take(at),
+                target[at],
+                weight[at],
+                None if groups is None else groups[at],
+            )
+
+        train = rows_at(train, gather)
         if valid is None:
             return train, None
         if isinstance(valid, Subset) and valid.dataset is data:
-            return train, rows.take(np.asarray(valid.indices))
+            return train, rows_at(valid, distinct_rows)
         # predefined_split: a data set of the user's own images and targets.
-        X, y = data_from_dataset(valid)
+        try:
+            X, y = data_from_dataset(valid)
+        except AttributeError as error:
+            raise ValueError(
+                f"train_split returned {type(valid).__name__} as validation data, "
+                "whose images and targets cannot be told apart. Pass "
+                "predefined_split(skorch.dataset.Dataset(X_valid, y_valid))."
+            ) from error
         images = self._images_of(X, reset=False)
         check_value_range(images, self.value_range_)
         target = self._read_target(y, reset=False)
@@ -305,8 +363,8 @@ class FineTuned(FedNet):
 
         Parameters
         ----------
-        X : array-like of images, or Dataset
-            A data set comes back as it is.
+        X : array-like of images, skorch.dataset.Dataset or Activations
+            Activations come back as they are.
 
         y : Ignored
             Not used.
@@ -316,8 +374,17 @@ class FineTuned(FedNet):
         dataset : torch.utils.data.Dataset
             Activations at the cut, computed block by block.
         """
-        if is_dataset(X):
-            return X
+        if are_activations(X):
+            return X.dataset if isinstance(X, SliceDataset) else X
+        if isinstance(X, SkorchDataset):
+            X = X.X
+        elif is_dataset(X) and not isinstance(X, SliceDataset):
+            raise ImageInputError(
+                f"X is a {type(X).__name__} of torch, and images are wanted: arrays, "
+                "paths, encoded bytes or PIL images. "
+                "skorch.helper.SliceDataset(dataset, idx=0) makes a sequence of the "
+                "images of a data set."
+            )
         images = self._images_of(X, reset=False)
         check_value_range(images, self.value_range_)
         if self.frozen_part_ is None:
@@ -336,9 +403,7 @@ class FineTuned(FedNet):
     def _outputs(self, X) -> np.ndarray:
         """Return what the network says of images: logits or targets."""
         check_is_fitted(self)
-        if isinstance(X, SliceDataset):
-            X = X.dataset
-        return torch.cat(list(self.forward_iter(X))).numpy()
+        return torch.cat([part.detach() for part in self.forward_iter(X)]).numpy()
 
     @property
     def n_iter_(self) -> int:
@@ -372,6 +437,9 @@ class FineTuned(FedNet):
         }
         return {"epoch": np.arange(len(history) + 1), **columns}
 
+    def __sklearn_is_fitted__(self):
+        return bool(self.initialized_)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -385,16 +453,3 @@ class _Divided:
     def __init__(self, train, valid):
         self.train = train
         self.valid = valid
-
-
-class _Positions(Dataset):
-    """Row numbers, for a ``train_split`` to divide."""
-
-    def __init__(self, n: int):
-        self._n = n
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, position):
-        return position

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+
 from skorch.callbacks import Callback
 from torch import Tensor
 
@@ -13,50 +15,47 @@ class StopTraining(Exception):  # noqa: N818
 class BestEpoch(Callback):
     """Watch the inner validation and remember the best state of the network.
 
-    Parameters
-    ----------
-    patience : int or None
-        Epochs without improvement after which training stops; None never stops.
+    It does so from ``begin`` to ``restore``, and is idle otherwise.
     """
 
-    def __init__(self, patience: int | None):
-        self.patience = patience
+    _state: dict[str, Tensor] | None = None
 
     def begin(self, net, score: tuple[float, ...]) -> None:
         """Note the state and the score before the first step: epoch 0."""
-        self.best_epoch_ = self._offset(net)
+        self.best_epoch_ = len(net.history)
         self.best_score_ = score
         self._state = _copy_of(net.module_.state_dict())
 
     def on_epoch_end(self, net, **kwargs) -> None:
         """Compare the epoch with the best so far."""
+        if self._state is None:
+            return
         score = net.validation_score(net.history[-1])
-        epoch = self._offset(net)
+        epoch, patience = len(net.history), net.n_iter_no_change
         if score > self.best_score_:
             self.best_epoch_, self.best_score_ = epoch, score
             self._state = _copy_of(net.module_.state_dict())
-        elif self.patience is not None and epoch - self.best_epoch_ >= self.patience:
+        elif patience is not None and epoch - self.best_epoch_ >= patience:
             raise StopTraining
 
     def restore(self, net) -> None:
         """Give the network the state of the best epoch, and let go of the copy."""
         net.module_.load_state_dict(self._state)
-        del self._state
-
-    def _offset(self, net) -> int:
-        return len(net.history)
+        self._state = None
 
 
-def stopped_by(callback: Callback, interrupt: KeyboardInterrupt) -> bool:
-    """Tell whether a callback raised the interrupt, and not the user's Ctrl-C.
+def is_deliberate(interrupt: KeyboardInterrupt) -> bool:
+    """Tell whether code raised the interrupt, and not the user's Ctrl-C.
 
-    skorch's way to end training from a callback is to raise KeyboardInterrupt. It is
-    told apart by where it was raised: in a method of the callback itself.
+    skorch's way to end training from a callback is to raise KeyboardInterrupt. Where
+    it comes from a ``raise``, the last instruction says so; a signal comes in between
+    any others.
     """
     place = interrupt.__traceback__
-    while place is not None and place.tb_next is not None:
+    while place.tb_next is not None:
         place = place.tb_next
-    return place is not None and place.tb_frame.f_locals.get("self") is callback
+    instruction = place.tb_frame.f_code.co_code[place.tb_lasti]
+    return dis.opname[instruction] == "RAISE_VARARGS"
 
 
 def _copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -14,13 +14,14 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_y, check_is_fitted
 from skorch import NeuralNetClassifier
 from skorch.callbacks import PassthroughScoring
-from skorch.utils import is_dataset
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from sktl.finetune._activations import are_activations
 from sktl.finetune._base import FineTuned
 from sktl.finetune._head import fill_head
+from sktl.finetune._parameters import passed
 from sktl.finetune._probe import probe_classes
 
 
@@ -95,9 +96,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     n_views : int or None, default=4
         How augmentation and frozen stages go together. ``k`` draws k views of each
         image once, the first being the image itself, and keeps their activations at
-        the cut; each epoch sees one view of each image. ``None`` varies images anew
-        and runs the frozen stages on them in every epoch. No effect where nothing is
-        varied, or nothing frozen.
+        the cut; each epoch sees one view of each image. 1 is the image alone, not
+        varied. ``None`` varies images anew and runs the frozen stages on them in every
+        epoch. No effect where nothing is varied, or nothing frozen.
 
     mixup, cutmix : float, default=0.0
         Parameter of the Beta distribution by which rows of a batch are mixed; 0 is
@@ -154,7 +155,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     random_state : int, RandomState instance or None, default=None
         Draws the head, the order of rows, the inner split, variations and mixing.
-        ``None`` draws anew in each ``fit``, views included.
+        ``None`` draws anew in each ``fit``, except that the ``n_views`` views are the
+        same ones, for folds and candidates to share; a ``RandomState`` draws everything
+        anew.
 
     classes : array-like or None, default=None
         All labels, where some may be missing from ``y``, as in the fold of a rare
@@ -259,7 +262,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     Equal images with equal targets count as one row with the sum of their weights,
     so weights and repetitions are the same, the order of X plays no part, and no
-    image is on both sides of the inner split.
+    image is on both sides of the inner split of early stopping. A ``train_split``,
+    and an ``iterator_train__sampler``, speak of the rows of X as they are.
 
     Ctrl-C during ``fit`` leaves a usable network, the best so far under early
     stopping, and goes on to the caller, so that a search ends as well. A callback
@@ -272,8 +276,12 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     ``LoadInitState`` save and resume a training. A ``LRScheduler`` of skorch needs
     ``schedule="constant", warmup=0``.
 
+    Training goes on with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
+    larger ``unfreeze`` set in between opens more stages.
+
     A pickle holds the trained part and the fingerprint of the rest; the state of the
-    optimiser is left out. With ``n_jobs`` each worker loads its own network.
+    optimiser and the losses of single batches are left out. With ``n_jobs`` each
+    worker loads its own network.
 
     References
     ----------
@@ -348,50 +356,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         verbose=0,
         **kwargs,
     ):
-        super().__init__(
-            backbone,
-            weights=weights,
-            unfreeze=unfreeze,
-            head=head,
-            head_init=head_init,
-            max_epochs=max_epochs,
-            lr=lr,
-            lr_decay=lr_decay,
-            schedule=schedule,
-            warmup=warmup,
-            gradual=gradual,
-            augment=augment,
-            n_views=n_views,
-            mixup=mixup,
-            cutmix=cutmix,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            batch_size=batch_size,
-            image_size=image_size,
-            image_shape=image_shape,
-            value_range=value_range,
-            precision=precision,
-            device=device,
-            cache=cache,
-            max_bytes=max_bytes,
-            random_state=random_state,
-            optimizer=optimizer,
-            criterion=criterion,
-            iterator_train=iterator_train,
-            iterator_valid=iterator_valid,
-            train_split=train_split,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            use_caching=use_caching,
-            torch_load_kwargs=torch_load_kwargs,
-            verbose=verbose,
-            **kwargs,
-        )
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.classes = classes
-        self.predict_nonlinearity = predict_nonlinearity
+        super().__init__(**passed(locals()))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -416,8 +381,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         self : FineTunedClassifier
             The fitted classifier.
         """
-        fresh = not (self.warm_start and self.initialized_)
-        return self._train(X, y, sample_weight, groups, fresh=fresh)
+        return self._train(X, y, sample_weight, groups, anew=not self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None, groups=None):
@@ -437,11 +401,10 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         self : FineTunedClassifier
             The fitted classifier.
         """
-        fresh = not self.initialized_
-        if fresh and classes is not None:
+        if not self._begun and classes is not None:
             self._announced = np.unique(classes)
         try:
-            return self._train(X, y, sample_weight, groups, fresh=fresh)
+            return self._train(X, y, sample_weight, groups, anew=False)
         finally:
             vars(self).pop("_announced", None)
 
@@ -463,7 +426,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
             return (logits > 0).astype(self._label_dtype)
         codes = logits.argmax(1)
         # skorch scores data sets of its own making, whose targets are numbers.
-        return codes if is_dataset(X) else self.classes_[codes]
+        return codes if are_activations(X) else self.classes_[codes]
 
     def predict_proba(self, X):
         """Return the probability of each class.
@@ -526,7 +489,14 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         y = y.toarray() if hasattr(y, "toarray") else y
         if np.asarray(y).dtype.kind == "f":
             assert_all_finite(y, input_name="y")
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        try:
+            kind = type_of_target(y, input_name="y", raise_unknown=True)
+        except TypeError as error:  # labels that cannot be sorted
+            kinds = sorted({type(label).__name__ for label in np.ravel(y)})
+            raise ValueError(
+                f"y mixes labels of several types, or lacks some: {', '.join(kinds)}. "
+                "Pass labels of one type, with none missing."
+            ) from error
         check_classification_targets(y)
         if kind == "multiclass-multioutput":
             raise ValueError(
@@ -571,7 +541,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
             return self._announced
         return np.unique(y if self.classes is None else self.classes)
 
-    def _learn_target(self, rows, *, reset):
+    def _check_target(self, target, weight):
         if self.multilabel_:
             if self.class_weight is not None:
                 raise ValueError(
@@ -582,12 +552,32 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, but y has "
-                f"only one class: {self.classes_[0]!r}."
+                f"only one class: {self.classes_.tolist()[0]!r}."
             )
-        if len(np.unique(rows.y)) < 2 and reset and not hasattr(self, "_announced"):
+        present = np.unique(target[weight > 0])
+        if len(present) < 2 and not self._begun and not hasattr(self, "_announced"):
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes, but only "
-                f"one class has a weight above zero: {self.classes_[rows.y[0]]!r}."
+                "one class has a weight above zero: "
+                f"{self.classes_.tolist()[present[0]]!r}."
+            )
+        if isinstance(self.class_weight, Mapping):
+            self._check_class_weight(self.class_weight, present)
+
+    def _check_class_weight(self, class_weight, present: np.ndarray) -> None:
+        """Raise on class weights that leave nothing to learn, or mean other classes."""
+        labels = [self.classes_.tolist()[code] for code in present]
+        unknown = [key for key in class_weight if key not in self.classes_]
+        if unknown and any(label not in class_weight for label in labels):
+            raise ValueError(
+                f"class_weight has weights for {unknown}, which are not among the "
+                f"classes, {self.classes_.tolist()}."
+            )
+        values = np.array([class_weight.get(label, 1.0) for label in labels], float)
+        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+            raise ValueError(
+                f"class_weight={dict(class_weight)!r}: weights have to be finite, not "
+                "negative, and above 0 for at least one class that is there."
             )
 
     def _weigh(self, rows):
@@ -606,6 +596,29 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     def _stratifies(self, y):
         return not self.multilabel_
+
+    def _facts(self):
+        return {
+            **super()._facts(),
+            "classes": self.classes_.tolist(),
+            "dtype": self.classes_.dtype.str,
+            "multilabel": self.multilabel_,
+            "label_dtype": self._label_dtype.str,
+        }
+
+    def _adopt(self, facts):
+        super()._adopt(facts)
+        if "classes" not in facts:
+            return
+        classes = np.array(facts["classes"], dtype=facts["dtype"])
+        if self._begun and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"The weights were trained on the classes {classes.tolist()}, and this "
+                f"net on {self.classes_.tolist()}."
+            )
+        self.classes_inferred_ = classes
+        self.multilabel_ = facts["multilabel"]
+        self._label_dtype = np.dtype(facts["label_dtype"])
 
     def _n_outputs(self):
         if "classes_inferred_" not in vars(self):

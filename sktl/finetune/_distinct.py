@@ -1,4 +1,4 @@
-"""Training rows as a weighted set: equal images with equal targets count once."""
+"""Training rows: as a weighted set where equal ones count once, or in their order."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from sktl.images import ImageRows
 
 @dataclass
 class TrainingRows:
-    """Distinct images with their targets, weights and groups.
+    """Images with their targets, weights and groups.
 
-    A row that occurs k times and a row of weight k are the same thing here, rows of
-    weight 0 are gone, and the order is that of the fingerprints. So training gives the
-    same network for a bootstrap sample as for the weights that stand for it, whatever
-    the order of X, and no image is on both sides of the inner split. ``counts`` says
-    how often a row occurs, ``weight`` what it weighs in the loss: of mean 1, class
-    weights included.
+    ``counts`` says how often a row occurs, ``weight`` what it weighs in the loss: of
+    mean 1, class weights included. ``same_image`` numbers the images, the same number
+    for equal ones.
     """
 
     images: ImageRows
@@ -27,6 +24,7 @@ class TrainingRows:
     counts: np.ndarray
     groups: np.ndarray | None
     weight: np.ndarray
+    same_image: np.ndarray
 
     def take(self, positions: np.ndarray) -> TrainingRows:
         """Return some of the rows."""
@@ -36,6 +34,7 @@ class TrainingRows:
             self.counts[positions],
             None if self.groups is None else self.groups[positions],
             self.weight[positions],
+            self.same_image[positions],
         )
 
     def __len__(self) -> int:
@@ -48,7 +47,13 @@ def distinct_rows(
     weight: np.ndarray,
     groups: np.ndarray | None = None,
 ) -> TrainingRows:
-    """Return each distinct (image, target, group) once, with the sum of its weights."""
+    """Return each distinct (image, target, group) once, with the sum of its weights.
+
+    A row that occurs k times and a row of weight k are the same thing here, rows of
+    weight 0 are gone, and the order is that of the fingerprints. So training gives the
+    same network for a bootstrap sample as for the weights that stand for it, whatever
+    the order of X.
+    """
     kept = np.flatnonzero(weight > 0)
     prints = [_identity(images, i) for i in kept]
     labels = np.ascontiguousarray(y[kept].reshape(len(kept), -1))
@@ -69,7 +74,20 @@ def distinct_rows(
         counts,
         None if groups is None else groups[rows],
         counts,
+        np.unique(np.array(prints, dtype=object)[first], return_inverse=True)[1],
     )
+
+
+def rows_in_order(
+    images: ImageRows,
+    y: np.ndarray,
+    weight: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> TrainingRows:
+    """Return the rows as they are, for samplers that speak of their positions."""
+    prints = np.array([_identity(images, i) for i in range(len(y))], dtype=object)
+    same_image = np.unique(prints, return_inverse=True)[1]
+    return TrainingRows(images, y, weight, groups, weight, same_image)
 
 
 def _identity(images: ImageRows, i: int) -> bytes:

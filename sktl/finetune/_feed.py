@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from sktl.engine import activations
-from sktl.exceptions import CacheWarning
+from sktl.exceptions import CacheWarning, UnreadableImageError
 from sktl.finetune._activations import (
     KeptActivations,
     LiveActivations,
+    Positions,
     frozen_stages,
 )
 from sktl.finetune._augment import variation_of
 from sktl.finetune._distinct import TrainingRows
+from sktl.finetune._mixing import check_maps
 from sktl.finetune._net import Net
 from sktl.finetune._run import Seeds
 from sktl.finetune._views import ViewRows
@@ -25,6 +27,39 @@ from sktl.images import ImageRows
 
 class FedNet(Net):
     """A net that gets the activations at its cut from the engine."""
+
+    def _try_out(self, rows: TrainingRows) -> None:
+        """Send one row through everything, to fail before the images are embedded."""
+        if self.max_epochs and not len(self.get_iterator(Positions(len(rows)), True)):
+            raise ValueError(
+                f"{len(rows)} training rows make no batch: batch_size="
+                f"{self.batch_size} and iterator_train__drop_last=True drop them all."
+            )
+        first = rows.take(np.arange(1))
+        try:
+            if self.frozen_part_ is None:
+                x = self._live(first, None).inputs([0])
+            else:
+                x = torch.from_numpy(self._activations(first.images))
+        except UnreadableImageError:
+            self._activations(rows.images, self.embedding_part_)  # names all of them
+            raise
+        if self.cutmix:
+            check_maps(x)
+        y, _ = self._tensors(first)
+        self._set_training(False)
+        step = "head"
+        try:
+            with torch.no_grad():
+                outputs = self.infer(x)
+                step = "criterion"
+                self.get_loss(outputs, y, training=True)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"{step}={getattr(self, step)!r} does not fit: activations of shape "
+                f"{tuple(x.shape[1:])} come in, and {self._n_outputs()} outputs have "
+                f"to come out. {type(error).__name__}: {error}"
+            ) from error
 
     def _data_sets(self, train: TrainingRows, valid: TrainingRows | None, seeds: Seeds):
         """Return the data sets of activations to train on and to watch."""
@@ -50,14 +85,14 @@ class FedNet(Net):
                 )
         if live:
             frozen = self._frozen_on_device()
-            sets = [self._live(rows[0], frozen, variation, seeds.variations)]
+            sets = [self._live(rows[0], frozen, variation, seeds.views)]
             sets += [self._live(part, frozen) for part in rows[1:]]
         else:
             views = [
-                ViewRows(train.images, variation, seeds.variations, number)
+                ViewRows(train.images, variation, seeds.views, number)
                 for number in range(1, n_views)
             ]
-            sets = [self._kept([train.images, *views], train, seeds.variations)]
+            sets = [self._kept([train.images, *views], train, seeds.views)]
             sets += [self._kept([part.images], part) for part in rows[1:]]
         return sets[0], sets[1] if len(sets) > 1 else None
 

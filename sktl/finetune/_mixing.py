@@ -9,6 +9,15 @@ import torch
 from torch import Tensor
 
 
+def check_maps(x: Tensor) -> None:
+    """Raise if there are no maps that cutmix could cut rectangles from."""
+    if x.ndim != 4:
+        raise ValueError(
+            "cutmix needs maps to cut rectangles from, and the activations at this cut "
+            f"have shape {tuple(x.shape[1:])}. Unfreeze more stages, or use mixup."
+        )
+
+
 class Mixing:
     """Mix each row of a batch with another one.
 
@@ -40,12 +49,6 @@ class Mixing:
         partner = torch.from_numpy(self._rng.permutation(len(x))).to(x.device)
         if not cut:
             return torch.lerp(x[partner], x, share), partner, share
-        if x.ndim != 4:
-            raise ValueError(
-                "cutmix needs maps to cut rectangles from, and the activations at this "
-                f"cut have shape {tuple(x.shape[1:])}. Unfreeze more stages, or use "
-                "mixup."
-            )
         return self._paste(x, partner, share)
 
     def _paste(

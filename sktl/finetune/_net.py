@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
 from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
 from skorch.dataset import unpack_data
-from skorch.exceptions import DeviceWarning
 from skorch.utils import to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
 from sktl.backbones import resolve
-from sktl.engine import FrozenPart, resolve_device, resolve_engine
+from sktl.engine import FrozenPart, resolve_engine
 from sktl.finetune._activations import as_is
-from sktl.finetune._best_epoch import BestEpoch, StopTraining, stopped_by
-from sktl.finetune._cut import cut_at
+from sktl.finetune._best_epoch import BestEpoch, StopTraining, is_deliberate
+from sktl.finetune._cut import Cut, cut_at
 from sktl.finetune._head import make_head
-from sktl.finetune._parameters import NetParameters
 from sktl.finetune._rates import group_by_depth
 from sktl.finetune._run import opening_epochs
+from sktl.finetune._saved import SavedNet
 from sktl.finetune._trained_part import TrainedPart
+
+# What a net is built from: set later, the first three are refused by training that
+# goes on, and the others are followed.
+FIXED = {"backbone", "weights", "head"}
+BUILT_FROM = (
+    *sorted(FIXED),
+    *("unfreeze", "optimizer", "lr_decay", "criterion", "label_smoothing"),
+)
 
 # As the engine's on a CPU: small enough for a single row, and for the cache.
 _EQUAL_BATCH = 8
@@ -41,17 +47,38 @@ class QuietLog(PrintLog):
             super().on_epoch_end(net, **kwargs)
 
 
-class Net(NetParameters):
+class Net(SavedNet):
     """A skorch net over the stages behind a cut, fed with activations at the cut."""
 
     def _settle(self) -> None:
         """Resolve the backbone and the cut; errors come before any expensive work."""
-        reference = resolve(self.backbone, self.weights, self.random_state)
+        self.backbone_ = resolve(self.backbone, self.weights, self.random_state)
+        self._settle_parts()
+
+    def _settle_parts(self) -> None:
+        """Work out what is frozen, what is trained, and how images are prepared."""
         engine, precision = resolve_engine("auto", self.device, self.precision)
-        self.backbone_ = reference
+        info = self.backbone_.info
         self.precision_ = precision
-        self.recipe_ = reference.info.recipe.at(self.image_size)
-        self.cut_ = cut_at(
+        self.recipe_ = info.recipe.at(self.image_size)
+        self.cut_ = self._wanted_cut()
+        if not hasattr(self, "value_range_"):
+            self.value_range_ = self.value_range
+        self.embedding_part_ = FrozenPart(
+            backbone=self.backbone_,
+            layers=(info.stages[-1],),
+            pool="avg",
+            recipe=self.recipe_,
+            value_range=self.value_range_,
+            precision=precision,
+            engine=engine,
+        )
+        self.frozen_part_ = self._part_before_the_cut()
+
+    def _wanted_cut(self) -> Cut:
+        """Return the cut that ``unfreeze`` asks for."""
+        reference = self.backbone_
+        return cut_at(
             self.unfreeze,
             reference.info,
             lambda: [
@@ -60,18 +87,6 @@ class Net(NetParameters):
                 if next(stage.parameters(), None) is not None
             ],
         )
-        if not hasattr(self, "value_range_"):
-            self.value_range_ = self.value_range
-        self.embedding_part_ = FrozenPart(
-            backbone=reference,
-            layers=(reference.info.stages[-1],),
-            pool="avg",
-            recipe=self.recipe_,
-            value_range=self.value_range_,
-            precision=precision,
-            engine=engine,
-        )
-        self.frozen_part_ = self._part_before_the_cut()
 
     def _part_before_the_cut(self) -> FrozenPart | None:
         """Return what is frozen as the engine has it: the same rows as features."""
@@ -92,22 +107,58 @@ class Net(NetParameters):
     def initialize_module(self):
         """Build the stages behind the cut and the head (skorch's hook)."""
         self._settle()
-        stages = {}
-        if self.cut_.behind:
-            network = self.backbone_.load()
-            stages = {
-                name: copy.deepcopy(network.stages[name]) for name in self.cut_.behind
-            }
         head = make_head(self.head, self.backbone_.info.n_features, self._n_outputs())
-        self.module_ = TrainedPart(
-            stages,
+        self.module_ = self._trained_part({}, self._finish_head(head))
+        self._built = {name: getattr(self, name, None) for name in BUILT_FROM}
+        self._built["n_outputs"] = self._n_outputs()
+        return self
+
+    def _trained_part(self, stages: Mapping, head: nn.Module) -> TrainedPart:
+        """Return the part behind the cut; ``stages`` are those that it has already."""
+        stages = dict(stages.items())
+        for name in self.cut_.behind:
+            if name not in stages:
+                stages[name] = copy.deepcopy(self.backbone_.load().stages[name])
+        return TrainedPart(
+            {name: stages[name] for name in self.cut_.behind},
             self.cut_.trained,
-            self._finish_head(head),
+            head,
             # Batch statistics would change from the first step what the probe was
             # solved on; random weights have no statistics worth keeping.
             keep_statistics=self.weights is not None,
         )
-        return self
+
+    def _follow_parameters(self) -> None:
+        """Bring a net that goes on training into line with parameters set since."""
+        changed = {
+            name
+            for name, value in self._built.items()
+            if name in BUILT_FROM and value != getattr(self, name, None)
+        }
+        if fixed := sorted(changed & FIXED):
+            raise ValueError(
+                f"{fixed[0]}={getattr(self, fixed[0])!r} was set after the network was "
+                "built. Training that goes on (partial_fit, warm_start=True) keeps the "
+                "network; call fit with warm_start=False to begin anew."
+            )
+        shut = set(self.cut_.trained) - set(self._wanted_cut().trained)
+        if shut:
+            raise ValueError(
+                f"unfreeze={self.unfreeze!r} leaves out {', '.join(sorted(shut))}, "
+                "which training has changed already. While it goes on, unfreeze can "
+                "only grow; call fit with warm_start=False to begin anew."
+            )
+        self._settle_parts()
+        if "unfreeze" in changed:
+            part = self._trained_part(self.module_.stages, self.module_.head)
+            self.module_ = part.to(self.device)
+        if changed & {"criterion", "label_smoothing"}:
+            self._initialize_criterion()
+        if not hasattr(self, "optimizer_") or changed & {
+            *("unfreeze", "optimizer", "lr_decay")
+        }:
+            self._initialize_optimizer()
+        self._built.update({name: getattr(self, name, None) for name in changed})
 
     def _finish_head(self, head: nn.Module) -> nn.Module:
         """Return the head with what comes behind it."""
@@ -175,13 +226,12 @@ class Net(NetParameters):
 
     @property
     def _default_callbacks(self):
-        best = [("best_epoch", BestEpoch(self.n_iter_no_change))]
         return [
             ("epoch_timer", EpochTimer()),
             ("train_loss", PassthroughScoring(name="train_loss", on_train=True)),
             ("valid_loss", PassthroughScoring(name="valid_loss")),
             *self._score_callbacks,
-            *(best if self.early_stopping else []),
+            ("best_epoch", BestEpoch()),
             ("print_log", QuietLog()),
         ]
 
@@ -302,6 +352,7 @@ class Net(NetParameters):
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Start a row of the history, and let the next stage learn when it is due."""
         super().on_epoch_begin(net, dataset_train, dataset_valid, **kwargs)
+        dataset_train.epoch = len(self.history)
         if self.gradual and self._run is not None:
             done = self._run.step * self.max_epochs // self._run.n_steps
             starts = opening_epochs(len(self.cut_.trained), self.max_epochs)
@@ -359,32 +410,6 @@ class Net(NetParameters):
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt as interrupt:
-                if stopped_by(callback, interrupt):
+                if is_deliberate(interrupt):
                     raise StopTraining from interrupt
                 raise
-
-    def __getstate__(self):
-        # Only what was trained, on the CPU; the optimiser's moments (twice the weights)
-        # are left out and begin anew if training goes on.
-        state = {k: v for k, v in vars(self).items() if k not in ("optimizer_", "_run")}
-        for name in ("module_", "criterion_"):
-            if isinstance(state.get(name), nn.Module):
-                state[name] = copy.deepcopy(state[name]).to("cpu")
-                state[name].zero_grad()
-        return state
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        try:
-            device = resolve_device(self.device)
-        except ValueError:
-            warnings.warn(
-                f"This estimator was made for device={vars(self)['device']!r}, which "
-                "is not here; it goes on with device='cpu'.",
-                DeviceWarning,
-                stacklevel=2,
-            )
-            device = self.device = "cpu"
-        for name in ("module_", "criterion_"):
-            if isinstance(vars(self).get(name), nn.Module):
-                vars(self)[name].to(device)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
 import os
 from collections.abc import Mapping
 from numbers import Integral, Real
 
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,13 +18,19 @@ from sklearn.utils._param_validation import (
 )
 from skorch import NeuralNet
 from torch import nn
-from torch.utils.data import DataLoader
 
 from sktl.engine import EmbeddingStore, resolve_device
+from sktl.finetune._rates import set_rates
 from sktl.finetune._run import TrainingRun
 
 # What a parameter with a double underscore may be addressed to.
 PREFIXES = ("callbacks", "criterion", "iterator_train", "iterator_valid", "optimizer")
+
+
+def passed(arguments: dict) -> dict:
+    """Return the parameters among the local variables of an ``__init__``."""
+    own = {"self", "kwargs", "__class__"}
+    return {k: v for k, v in arguments.items() if k not in own} | arguments["kwargs"]
 
 
 class NetParameters(NeuralNet):
@@ -77,87 +83,11 @@ class NetParameters(NeuralNet):
     dataset = None
     predict_nonlinearity = "auto"
     _run: TrainingRun | None = None
+    # Whether the head has begun: training can go on, with what was learned of the data.
+    _begun = False
 
-    def __init__(
-        self,
-        backbone="pocket",
-        *,
-        weights="default",
-        unfreeze=1,
-        head="linear",
-        head_init="probe",
-        max_epochs=20,
-        lr=1e-3,
-        lr_decay=0.3,
-        schedule="cosine",
-        warmup=0.1,
-        gradual=False,
-        augment="light",
-        n_views=4,
-        mixup=0.0,
-        cutmix=0.0,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        batch_size=32,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        precision="float32",
-        device="auto",
-        cache="session",
-        max_bytes=2 * 1024**3,
-        random_state=None,
-        optimizer=torch.optim.AdamW,
-        criterion=None,
-        iterator_train=DataLoader,
-        iterator_valid=DataLoader,
-        train_split=None,
-        callbacks=None,
-        warm_start=False,
-        use_caching="auto",
-        torch_load_kwargs=None,
-        verbose=0,
-        **kwargs,
-    ):
-        self.backbone = backbone
-        self.weights = weights
-        self.unfreeze = unfreeze
-        self.head = head
-        self.head_init = head_init
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.lr_decay = lr_decay
-        self.schedule = schedule
-        self.warmup = warmup
-        self.gradual = gradual
-        self.augment = augment
-        self.n_views = n_views
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.batch_size = batch_size
-        self.image_size = image_size
-        self.image_shape = image_shape
-        self.value_range = value_range
-        self.precision = precision
-        self.device = device
-        self.cache = cache
-        self.max_bytes = max_bytes
-        self.random_state = random_state
-        self.optimizer = optimizer
-        self.criterion = criterion
-        self.iterator_train = iterator_train
-        self.iterator_valid = iterator_valid
-        self.train_split = train_split
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.use_caching = use_caching
-        self.torch_load_kwargs = torch_load_kwargs
-        self.verbose = verbose
-        vars(self).update(kwargs)
+    def __init__(self, backbone, **params):
+        vars(self).update(backbone=backbone, **params)
 
     @property
     def device(self) -> str:
@@ -191,17 +121,34 @@ class NetParameters(NeuralNet):
         params : dict
             Names and values.
         """
-        params = super().get_params(deep=deep)
-        params["device"] = vars(self)["device"]
-        return params
+        params = super(NetParameters, self._plain()).get_params(deep=deep)
+        return {name: vars(self).get(name, value) for name, value in params.items()}
+
+    def _plain(self) -> NetParameters:
+        """Return this estimator, or a shallow copy without what misleads scikit-learn.
+
+        Transforms of torchvision have a ``get_params`` too, of another kind.
+        """
+        if not hasattr(self.augment, "get_params"):
+            return self
+        plain = object.__new__(type(self))
+        vars(plain).update(vars(self), augment=None)
+        return plain
+
+    def __sklearn_clone__(self):
+        copied = super(NetParameters, self._plain()).__sklearn_clone__()
+        if copied.augment is None:
+            copied.augment = copy.deepcopy(self.augment)
+        return copied
 
     def set_params(self, **params):
         """Set parameters.
 
-        Those of the signature take effect at the next ``fit``, as scikit-learn has it;
-        ``lr`` and the ones with a double underscore act on a net that is already
-        initialised, as skorch has it. A new ``lr`` keeps the proportions between the
-        rates of the stages.
+        Those of the signature take effect at the next ``fit`` or ``partial_fit``, as
+        scikit-learn has it; ``lr`` and the ones with a double underscore act on a net
+        that is already initialised, as skorch has it. A new ``lr`` keeps the
+        proportions between the rates of the stages. Training that goes on cannot
+        change ``backbone``, ``weights`` and ``head``, and ``unfreeze`` can only grow.
 
         Parameters
         ----------
@@ -240,8 +187,7 @@ class NetParameters(NeuralNet):
     def _set_rates(self) -> None:
         """Give each group of the optimiser the rate that follows from ``lr``."""
         if hasattr(self, "optimizer_"):
-            for group in self.optimizer_.param_groups:
-                group["lr"] = self.lr_ * self.lr_decay ** group["depth"]
+            set_rates(self.optimizer_, self.lr_, self.lr_decay)
 
     def __setattr__(self, name, value):
         # skorch takes every module for a part of the net; a backbone, a criterion or a

@@ -52,37 +52,48 @@ def group_by_depth(
         Depth d learns at ``lr * lr_decay**d``.
     user_groups : iterable of (pattern, dict)
         skorch's ``optimizer__param_groups``: parameters whose name matches get the
-        entries of the dict, the first match wins.
+        entries of the dict, the first match wins. Unless these set ``lr``, each depth
+        keeps its own rate.
     exempt_from_decay : bool, default=True
         Whether norms and biases get no weight decay.
     """
-    user_groups = list(user_groups)
-    named: list[list] = [[] for _ in user_groups]
-    others: dict[tuple[int, bool], list] = {}
+    user_groups = [*user_groups, ("*", {})]
+    members: dict[tuple[int, int, bool], list] = {}
     for depth, name, parameter in parameters:
-        for members, (pattern, _) in zip(named, user_groups, strict=True):
-            if fnmatchcase(name, pattern):
-                members.append((depth, parameter))
-                break
-        else:
-            # Norms and biases are vectors, weights have two or more dimensions.
-            free = exempt_from_decay and parameter.ndim < 2
-            others.setdefault((depth, free), []).append(parameter)
-    groups = []
-    for members, (pattern, entries) in zip(named, user_groups, strict=True):
-        if not members:
+        matches = [fnmatchcase(name, pattern) for pattern, _ in user_groups]
+        place = matches.index(True)
+        # Norms and biases are vectors, weights have two or more dimensions.
+        free = exempt_from_decay and parameter.ndim < 2
+        members.setdefault((place, depth, free), []).append(parameter)
+    matched = {place for place, _, _ in members}
+    for place, (pattern, _) in enumerate(user_groups[:-1]):
+        if place not in matched:
             raise ValueError(
-                f"optimizer__param_groups: {pattern!r} matches no trained parameter. "
+                f"optimizer__param_groups: {pattern!r} matches no trained parameter, "
+                "or only such as an earlier pattern took. "
                 "dict(net.module_.named_parameters()) lists their names."
             )
-        # A group of the user's own keeps the rates of its depths unless it sets one.
-        depth = min(depth for depth, _ in members)
-        group = {"lr": lr * lr_decay**depth, "depth": depth, **entries}
-        groups.append({"params": [p for _, p in members], **group})
-    for (depth, free), members in sorted(others.items(), key=lambda item: item[0]):
-        group = {"params": members, "lr": lr * lr_decay**depth, "depth": depth}
-        groups.append({**group, "weight_decay": 0.0} if free else group)
+    groups = []
+    for (place, depth, free), parameters_ in sorted(members.items()):
+        group = {"params": parameters_, "lr": lr * lr_decay**depth, "depth": depth}
+        if free:
+            group["weight_decay"] = 0.0
+        entries = user_groups[place][1]
+        groups.append({**group, **entries, "own_rate": "lr" in entries})
     return groups
+
+
+def set_rates(optimizer: Optimizer, lr: float, lr_decay: float) -> None:
+    """Give each group the rate of its depth, except where the user set one."""
+    for group in optimizer.param_groups:
+        if not group["own_rate"]:
+            group["lr"] = lr * lr_decay ** group["depth"]
+
+
+def restore_rates(optimizer: Optimizer) -> None:
+    """Put the full rates back into an optimiser whose state was saved in between."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.get("full_lr", group["lr"])
 
 
 def remember_rates(optimizer: Optimizer) -> None:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from sktl.finetune._base import FineTuned
 from sktl.finetune._head import fill_head
+from sktl.finetune._parameters import passed
 from sktl.finetune._probe import probe_targets
 from sktl.finetune._trained_part import ScaledOutput
 
@@ -88,9 +89,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     n_views : int or None, default=4
         How augmentation and frozen stages go together. ``k`` draws k views of each
         image once, the first being the image itself, and keeps their activations at
-        the cut; each epoch sees one view of each image. ``None`` varies images anew
-        and runs the frozen stages on them in every epoch. No effect where nothing is
-        varied, or nothing frozen.
+        the cut; each epoch sees one view of each image. 1 is the image alone, not
+        varied. ``None`` varies images anew and runs the frozen stages on them in every
+        epoch. No effect where nothing is varied, or nothing frozen.
 
     mixup, cutmix : float, default=0.0
         Parameter of the Beta distribution by which rows of a batch are mixed; 0 is
@@ -141,7 +142,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     random_state : int, RandomState instance or None, default=None
         Draws the head, the order of rows, the inner split, variations and mixing.
-        ``None`` draws anew in each ``fit``, views included.
+        ``None`` draws anew in each ``fit``, except that the ``n_views`` views are the
+        same ones, for folds and candidates to share; a ``RandomState`` draws everything
+        anew.
 
     optimizer : type, default=torch.optim.AdamW
         What takes the steps. Norms and biases are exempt from its weight decay.
@@ -235,7 +238,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     Equal images with equal targets count as one row with the sum of their weights,
     so weights and repetitions are the same, the order of X plays no part, and no
-    image is on both sides of the inner split.
+    image is on both sides of the inner split of early stopping. A ``train_split``,
+    and an ``iterator_train__sampler``, speak of the rows of X as they are.
 
     Ctrl-C during ``fit`` leaves a usable network, the best so far under early
     stopping, and goes on to the caller, so that a search ends as well. A callback
@@ -247,8 +251,12 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     ``LoadInitState`` save and resume a training. A ``LRScheduler`` of skorch needs
     ``schedule="constant", warmup=0``.
 
+    Training goes on with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
+    larger ``unfreeze`` set in between opens more stages.
+
     A pickle holds the trained part and the fingerprint of the rest; the state of the
-    optimiser is left out. With ``n_jobs`` each worker loads its own network.
+    optimiser and the losses of single batches are left out. With ``n_jobs`` each
+    worker loads its own network.
 
     Examples
     --------
@@ -302,46 +310,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         verbose=0,
         **kwargs,
     ):
-        super().__init__(
-            backbone,
-            weights=weights,
-            unfreeze=unfreeze,
-            head=head,
-            head_init=head_init,
-            max_epochs=max_epochs,
-            lr=lr,
-            lr_decay=lr_decay,
-            schedule=schedule,
-            warmup=warmup,
-            gradual=gradual,
-            augment=augment,
-            n_views=n_views,
-            mixup=mixup,
-            cutmix=cutmix,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            batch_size=batch_size,
-            image_size=image_size,
-            image_shape=image_shape,
-            value_range=value_range,
-            precision=precision,
-            device=device,
-            cache=cache,
-            max_bytes=max_bytes,
-            random_state=random_state,
-            optimizer=optimizer,
-            criterion=criterion,
-            iterator_train=iterator_train,
-            iterator_valid=iterator_valid,
-            train_split=train_split,
-            callbacks=callbacks,
-            warm_start=warm_start,
-            use_caching=use_caching,
-            torch_load_kwargs=torch_load_kwargs,
-            verbose=verbose,
-            **kwargs,
-        )
+        super().__init__(**passed(locals()))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -366,8 +335,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         self : FineTunedRegressor
             The fitted regressor.
         """
-        fresh = not (self.warm_start and self.initialized_)
-        return self._train(X, y, sample_weight, groups, fresh=fresh)
+        return self._train(X, y, sample_weight, groups, anew=not self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, groups=None):
@@ -383,8 +351,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         self : FineTunedRegressor
             The fitted regressor.
         """
-        fresh = not self.initialized_
-        return self._train(X, y, sample_weight, groups, fresh=fresh)
+        return self._train(X, y, sample_weight, groups, anew=False)
 
     def predict(self, X):
         """Return the targets of images.
@@ -397,13 +364,11 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         Returns
         -------
         targets : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            In the units of ``y``: float32, the precision of the network; several
-            targets come as float64, which scikit-learn's checks demand.
+            In the units of ``y``, as float64: those units may need more digits than
+            the network has.
         """
-        outputs = self._outputs(X)
-        if getattr(self, "_one_target", True):
-            return outputs[:, 0].astype(np.float32)
-        return outputs.astype(np.float64)
+        outputs = self._outputs(X).astype(np.float64)
+        return outputs[:, 0] if getattr(self, "_one_target", True) else outputs
 
     @property
     def predict_proba(self):
@@ -427,14 +392,25 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
             )
         return columns
 
-    def _learn_target(self, rows, *, reset):
-        if reset:
-            mean = np.average(rows.y, axis=0, weights=rows.weight)
-            spread = np.sqrt(
-                np.average((rows.y - mean) ** 2, axis=0, weights=rows.weight)
-            )
-            # A constant target keeps its own scale.
-            self._target_scale = mean, np.where(spread > 0, spread, 1.0)
+    def _learn_target(self, rows):
+        mean = np.average(rows.y, axis=0, weights=rows.weight)
+        spread = np.sqrt(np.average((rows.y - mean) ** 2, axis=0, weights=rows.weight))
+        # A constant target keeps its own scale.
+        self._target_scale = mean, np.where(spread > 0, spread, 1.0)
+
+    def _adopt_targets(self):
+        self.module_.head.rescale(*self._target_scale)
+
+    def _facts(self):
+        return {**super()._facts(), "one_target": self._one_target}
+
+    def _adopt(self, facts):
+        super()._adopt(facts)
+        self._one_target = facts.get("one_target", True)
+        head = self.module_.head
+        self._target_scale = tuple(
+            part.cpu().double().numpy() for part in (head.mean, head.spread)
+        )
 
     def _n_outputs(self):
         return len(self._target_scale[0]) if hasattr(self, "_target_scale") else 1

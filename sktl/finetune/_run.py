@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
 
 from sktl.finetune._mixing import Mixing
-from sktl.finetune._rates import rate_factor, remember_rates, scale_rates
+from sktl.finetune._rates import (
+    rate_factor,
+    remember_rates,
+    restore_rates,
+    scale_rates,
+)
 
 # A step of Adam is as long as its rate, however small the gradient, and it takes some
 # to know the right length: with 8 steps in all at full rates, a probe of 79.6 % on cats
@@ -26,17 +31,21 @@ class Seeds:
     torch: int
     split: int
     order: int
-    variations: int
+    views: int
     mixing: int
 
     @classmethod
     def of(cls, random_state) -> Seeds:
-        """Return seeds; without a random state, new ones on every call."""
-        if random_state is None:
-            random_state = np.random.RandomState()
-        elif not isinstance(random_state, np.random.RandomState):
-            random_state = np.random.RandomState(random_state)
-        return cls(*map(int, random_state.randint(2**31 - 1, size=5)))
+        """Return seeds; without a random state, new ones on every call.
+
+        Views are the same ones even then: folds and candidates of a search share what
+        the frozen stages make of them.
+        """
+        drawn = random_state
+        if not isinstance(random_state, np.random.RandomState):
+            drawn = np.random.RandomState(random_state)
+        seeds = cls(*map(int, drawn.randint(2**31 - 1, size=5)))
+        return replace(seeds, views=0) if random_state is None else seeds
 
 
 class TrainingRun:
@@ -93,7 +102,7 @@ class TrainingRun:
     def end(self, optimizer: Optimizer) -> None:
         """Put the full rates back, for training that goes on later."""
         if not self._constant:
-            scale_rates(optimizer, 1.0)
+            restore_rates(optimizer)
 
 
 def opening_epochs(n_stages: int, max_epochs: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,6 +25,12 @@ class TrainedPart(nn.Module):
     keep_statistics : bool
         Whether BatchNorm layers that learn keep the mean and variance that they came
         with. Their scale and shift are trained in any case.
+
+    Attributes
+    ----------
+    facts : dict
+        What else predictions need to know, such as the classes: plain values, saved and
+        loaded with the weights.
     """
 
     def __init__(
@@ -37,7 +45,16 @@ class TrainedPart(nn.Module):
         self.stages = nn.ModuleDict(stages)
         self.head = head
         self.trained = tuple(trained)
+        self.facts: dict = {}
         self.open_stages(self.trained)
+
+    def get_extra_state(self) -> Tensor:
+        """Return what the weights alone do not say (torch's hook), as bytes of JSON."""
+        return torch.tensor(list(json.dumps(self.facts).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over what saved weights say of themselves (torch's hook)."""
+        self.facts = json.loads(bytes(state.tolist()))
 
     def open_stages(self, names: tuple[str, ...]) -> None:
         """Let the stages called ``names`` learn, and freeze all others."""
@@ -98,6 +115,11 @@ class ScaledOutput(nn.Module):
         self.head = head
         self.register_buffer("mean", mean)
         self.register_buffer("spread", spread)
+
+    def rescale(self, mean, spread) -> None:
+        """Take over the scale of other targets."""
+        self.mean.copy_(torch.as_tensor(mean))
+        self.spread.copy_(torch.as_tensor(spread))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return targets in their own units."""

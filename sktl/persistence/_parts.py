@@ -197,6 +197,7 @@ def _rebuild_fine_tuned(record: dict, params: dict, learned: dict, members: dict
     _fill(estimator.module_, members[record["arrays"]])
     estimator.module_.eval()
     vars(estimator).pop("optimizer_", None)  # as after unpickling: begins anew
+    estimator._begun = True
     estimator.history_ = History(record["history"])
     return estimator
 

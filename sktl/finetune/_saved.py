@@ -1,0 +1,112 @@
+"""``SavedNet``: what of a net goes into files and pickles, and how it comes back."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+
+from skorch.exceptions import DeviceWarning
+from skorch.history import History
+from torch import nn
+
+from sktl.engine import resolve_device
+from sktl.finetune._parameters import NetParameters
+from sktl.finetune._rates import restore_rates
+
+
+class SavedNet(NetParameters):
+    """A net that saves what it has trained, and no more."""
+
+    def save_params(self, *args, **kwargs):
+        """Save weights, optimiser or history to files, as skorch does.
+
+        With the weights goes what predictions need beside them, such as the classes.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As in :meth:`skorch.NeuralNet.save_params`.
+        """
+        self._need_optimizer()
+        super().save_params(*args, **kwargs)
+
+    def load_params(
+        self,
+        f_params=None,
+        f_optimizer=None,
+        f_criterion=None,
+        f_history=None,
+        checkpoint=None,
+        **kwargs,
+    ):
+        """Load what ``save_params`` or a checkpoint has saved, as skorch does.
+
+        Training can go on from there.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
+            As in :meth:`skorch.NeuralNet.load_params`.
+        """
+        self._need_optimizer()
+        try:
+            super().load_params(
+                f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
+            )
+        except RuntimeError as error:
+            if "size mismatch for head" not in str(error):
+                raise
+            raise ValueError(
+                f"{f_params or checkpoint} has a head for another number of outputs "
+                f"than this net ({self._n_outputs()}). Load it into a net fitted to "
+                "targets of the same kind, or keep whole models with "
+                "sktl.persistence.save_model."
+            ) from error
+        if f_params or checkpoint:
+            self._adopt(self.module_.facts)
+            self._begun = True
+        if self.initialized_:
+            restore_rates(self.optimizer_)
+
+    def _need_optimizer(self) -> None:
+        """Make the optimiser that a pickle leaves out."""
+        if self.initialized_ and not hasattr(self, "optimizer_"):
+            self._initialize_optimizer()
+
+    def _adopt(self, facts: Mapping) -> None:
+        """Take over what loaded weights say of the data they were trained on."""
+        if "value_range" in facts:
+            value_range = facts["value_range"]
+            self.value_range_ = None if value_range is None else tuple(value_range)
+            self._settle_parts()
+
+    def __getstate__(self):
+        # Only what was trained, on the CPU; the optimiser's moments (twice the weights)
+        # are left out and begin anew if training goes on, and so are the losses of
+        # single batches.
+        state = {k: v for k, v in vars(self).items() if k not in ("optimizer_", "_run")}
+        if state.get("history_"):
+            epochs = [{**epoch, "batches": []} for epoch in state["history_"]]
+            state["history_"] = History(epochs)
+        for name in ("module_", "criterion_"):
+            if isinstance(state.get(name), nn.Module):
+                state[name] = copy.deepcopy(state[name]).to("cpu")
+                state[name].zero_grad()
+        return state
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        try:
+            device = resolve_device(self.device)
+        except ValueError:
+            warnings.warn(
+                f"This estimator was made for device={vars(self)['device']!r}, which "
+                "is not here; it goes on with device='cpu'.",
+                DeviceWarning,
+                stacklevel=2,
+            )
+            device = self.device = "cpu"
+        for name in ("module_", "criterion_"):
+            if isinstance(vars(self).get(name), nn.Module):
+                vars(self)[name].to(device)

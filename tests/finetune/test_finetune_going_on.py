@@ -1,0 +1,354 @@
+"""Training that goes on, is resumed, failed, or was interrupted before it began."""
+
+import io
+import pickle
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback, Checkpoint, LoadInitState
+from skorch.exceptions import NotInitializedError
+
+from sktl import FineTunedClassifier, FineTunedRegressor
+from sktl.exceptions import UnreadableImageError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:150].reshape(-1, 8, 8).astype(np.uint8) * 15, y[:150]
+
+
+def classifier(**params):
+    defaults = {"max_epochs": 2, "augment": "none", "random_state": 0}
+    return FineTunedClassifier("lenet5", **{**defaults, **params})
+
+
+def regressor(**params):
+    defaults = {"max_epochs": 2, "augment": "none", "random_state": 0}
+    return FineTunedRegressor("lenet5", **{**defaults, **params})
+
+
+def encoded(images):
+    """Return images as the contents of PNG files."""
+    contents = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "png")
+        contents.append(file.getvalue())
+    return contents
+
+
+def rates(net):
+    """Return the rate of each trained parameter, by name."""
+    names = {id(p): name for name, p in net.module_.named_parameters()}
+    return {
+        names[id(p)]: group["lr"]
+        for group in net.optimizer_.param_groups
+        for p in group["params"]
+    }
+
+
+# ----- what has not begun
+
+
+def test_a_fit_that_failed_leaves_nothing_that_predicts(digits):
+    X, y = digits
+    net = classifier()
+    with pytest.raises(UnreadableImageError, match="row 149"):
+        net.partial_fit([*encoded(X[:-1]), b"broken"], y)
+    with pytest.raises(NotFittedError):
+        net.predict(X)
+    with pytest.raises(NotInitializedError):
+        net.save_params(f_params="nowhere.pt")
+    # The next call begins with the probe, like a fresh net.
+    fresh = classifier().fit(X, y)
+    np.testing.assert_array_equal(
+        net.partial_fit(X, y).predict_proba(X), fresh.predict_proba(X)
+    )
+
+
+def test_all_unreadable_images_are_named(digits):
+    X, y = digits
+    with pytest.raises(UnreadableImageError, match=r"2 of 150.*row 149.*row 0 "):
+        classifier().fit([b"broken", *encoded(X[1:-1]), b"too"], y)
+
+
+def test_a_refit_that_fails_at_once_changes_nothing(digits):
+    X, y = digits
+    net = classifier().fit(X, y)
+    before = net.predict(X)
+    with pytest.raises(ValueError, match="inconsistent"):
+        net.fit(X, np.array([f"digit {label}" for label in y])[:-1])
+    np.testing.assert_array_equal(net.predict(X), before)
+
+
+def test_partial_fit_of_an_initialised_net_begins_with_the_probe(digits):
+    X, y = digits
+    net = classifier(classes=range(10)).initialize()
+    module = net.module_
+    net.partial_fit(X / 255.0, y)
+    assert net.module_ is module  # what the user did to it stays
+    reference = classifier(classes=range(10)).fit(X / 255.0, y)
+    np.testing.assert_allclose(
+        net.predict_proba(X / 255.0), reference.predict_proba(X / 255.0), atol=1e-6
+    )
+
+
+def test_partial_fit_of_an_initialised_regressor_learns_the_scale(digits):
+    X, y = digits
+    target = 1e4 + 300.0 * y
+    net = regressor().initialize().partial_fit(X, target)
+    np.testing.assert_allclose(
+        net.predict(X), regressor().fit(X, target).predict(X), rtol=1e-5
+    )
+    two = np.stack([target, -target], axis=1)
+    assert regressor().initialize().partial_fit(X, two).predict(X).shape == (150, 2)
+
+
+# ----- parameters set in between
+
+
+def test_unfreeze_can_grow_while_training_goes_on(digits):
+    X, y = digits
+    net = classifier(unfreeze="head").fit(X, y)
+    head = net.module_.head.weight.clone()
+    net.set_params(unfreeze=2, max_epochs=0).partial_fit(X, y)
+    assert net.cut_.trained == ("stage2", "fc6")
+    assert torch.equal(net.module_.head.weight, head)
+    before = net.predict_proba(X)
+    np.testing.assert_allclose(
+        before, pickle.loads(pickle.dumps(net)).predict_proba(X), atol=1e-6
+    )
+    net.set_params(max_epochs=2).partial_fit(X, y)
+    fresh = classifier(unfreeze=2, max_epochs=0).fit(X, y)
+    moved = [
+        name
+        for name, value in net.module_.stages.named_parameters()
+        if not torch.equal(value, fresh.module_.stages.get_parameter(name))
+    ]
+    assert {name.split(".")[0] for name in moved} == {"stage2", "fc6"}
+    with pytest.raises(ValueError, match="can only grow"):
+        net.set_params(unfreeze=1).partial_fit(X, y)
+    assert net.cut_.trained == ("stage2", "fc6")
+    net.predict(X)
+
+
+def test_opened_stages_keep_what_upper_ones_have_learned(digits):
+    X, y = digits
+    net = classifier(unfreeze=1).fit(X, y)
+    before = net.predict_proba(X)
+    net.set_params(unfreeze="all", max_epochs=0, warm_start=True).fit(X, y)
+    np.testing.assert_allclose(net.predict_proba(X), before, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "params", [{"backbone": "pocket"}, {"weights": None}, {"head": torch.nn.Linear}]
+)
+def test_another_network_needs_a_new_fit(digits, params):
+    X, y = digits
+    net = classifier(warm_start=True).fit(X, y)
+    net.set_params(**params, head_init="random")
+    with pytest.raises(ValueError, match=next(iter(params))):
+        net.fit(X, y)
+    net.set_params(warm_start=False).fit(X, y)
+
+
+def test_early_stopping_can_be_turned_on_and_off(digits):
+    X, y = digits
+    net = classifier(warm_start=True, lr=1.0, max_epochs=1).fit(X, y)
+    net.set_params(early_stopping=True, max_epochs=6, n_iter_no_change=1).fit(X, y)
+    assert net.best_epoch_ < len(net.history) < 7
+    net.set_params(early_stopping=False, max_epochs=1)
+    n = len(net.fit(X, y).history)
+    assert net.best_epoch_ == n
+
+
+def test_optimizer_and_decay_follow(digits):
+    X, y = digits
+    net = classifier(warm_start=True).fit(X, y)
+    net.set_params(optimizer=torch.optim.SGD, lr_decay=0.5).fit(X, y)
+    assert type(net.optimizer_) is torch.optim.SGD
+    found = rates(net)
+    assert found["stages.fc6.2.weight"] == pytest.approx(0.5 * found["head.weight"])
+
+
+def test_loss_follows(digits):
+    X, y = digits
+    net = classifier(warm_start=True).fit(X, y)
+    net.set_params(label_smoothing=0.3).fit(X, y)
+    assert net.criterion_.label_smoothing == 0.3
+
+
+def test_second_call_holds_out_the_same_rows(digits, monkeypatch):
+    X, y = digits
+    divide, found = FineTunedClassifier._divide, []
+
+    def remember(net, *args):
+        found.append(divide(net, *args))
+        return found[-1]
+
+    monkeypatch.setattr(FineTunedClassifier, "_divide", remember)
+    net = classifier(early_stopping=True, random_state=None, max_epochs=1).fit(X, y)
+    net.partial_fit(X, y)
+    first, second = (
+        {valid.images.fingerprint(i) for i in range(len(valid))} for _, valid in found
+    )
+    assert first == second
+
+
+def test_epoch_zero_is_before_the_first_step_of_all(digits):
+    X, y = digits
+    net = classifier(early_stopping=True, head_init="random", lr=0.01).fit(X, y)
+    zero = net.epochs_["valid_loss"][0]
+    assert net.partial_fit(X, y).epochs_["valid_loss"][0] == zero
+
+
+# ----- saved and resumed
+
+
+def test_weights_bring_what_predictions_need(digits, tmp_path):
+    X, y = digits
+    names = np.array([f"digit {label}" for label in y])
+    net = classifier().fit(X / 255.0, names)
+    net.save_params(f_params=tmp_path / "net.pt", f_optimizer=tmp_path / "opt.pt")
+    other = classifier(classes=range(10)).initialize()
+    other.load_params(tmp_path / "net.pt", tmp_path / "opt.pt")
+    assert other.predict(X / 255.0).tolist() == net.predict(X / 255.0).tolist()
+    assert other.value_range_ == net.value_range_
+    # It goes on from there, and does not solve the head again.
+    other.set_params(max_epochs=0).partial_fit(X / 255.0, names)
+    np.testing.assert_array_equal(
+        other.predict_proba(X / 255.0), net.predict_proba(X / 255.0)
+    )
+    with pytest.raises(ValueError, match="digit 0"):
+        classifier().fit(X, y).load_params(tmp_path / "net.pt")
+
+
+def test_weights_of_several_labels_are_not_taken_for_one(digits, tmp_path):
+    X, y = digits
+    Y = np.stack([y % 2, y % 3 == 0, y > 4], axis=1).astype(int)
+    net = classifier().fit(X, Y)
+    net.save_params(f_params=tmp_path / "net.pt")
+    other = classifier(classes=range(3)).initialize()
+    other.load_params(f_params=tmp_path / "net.pt")
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+
+
+def test_weights_for_other_outputs_say_so(digits, tmp_path):
+    X, y = digits
+    regressor().fit(X, np.stack([y, -y], axis=1)).save_params(tmp_path / "net.pt")
+    with pytest.raises(ValueError, match="number of outputs"):
+        regressor().initialize().load_params(tmp_path / "net.pt")
+
+
+def test_optimizer_is_there_after_unpickling(digits, tmp_path):
+    X, y = digits
+    net = pickle.loads(pickle.dumps(classifier().fit(X, y)))
+    net.save_params(f_optimizer=tmp_path / "opt.pt")
+    net.load_params(f_optimizer=tmp_path / "opt.pt")
+
+
+def test_pickle_does_not_grow_with_the_batches(digits):
+    X, y = digits
+    short = classifier(unfreeze="head", batch_size=4, max_epochs=1).fit(X, y)
+    long = classifier(unfreeze="head", batch_size=4, max_epochs=20).fit(X, y)
+    assert len(pickle.dumps(long)) < len(pickle.dumps(short)) + 10_000
+
+
+def test_training_goes_on_at_full_rates_after_a_checkpoint(digits, tmp_path):
+    X, y = digits
+    checkpoint = Checkpoint(dirname=tmp_path, monitor=None)
+    net = classifier(max_epochs=4, callbacks=[checkpoint]).fit(X, y)
+    full = rates(net)
+    # The checkpoint was written near the end of the schedule.
+    saved = torch.load(tmp_path / "optimizer.pt", weights_only=True)
+    assert saved["param_groups"][0]["lr"] < 0.1 * full["head.weight"]
+    other = classifier(classes=range(10)).initialize()
+    other.load_params(checkpoint=checkpoint)
+    assert rates(other.partial_fit(X, y)) == full
+
+
+def test_a_schedule_resumes_from_a_checkpoint_without_one(digits, tmp_path):
+    X, y = digits
+    checkpoint = Checkpoint(dirname=tmp_path, monitor=None)
+    classifier(schedule="constant", warmup=0, callbacks=[checkpoint]).fit(X, y)
+    resumed = classifier(callbacks=[LoadInitState(checkpoint)]).fit(X, y)
+    assert len(resumed.history) == 4
+
+
+# ----- stops and interrupts
+
+
+class Stop(Callback):
+    """Do something at a certain moment of training."""
+
+    def __init__(self, moment, act):
+        self.moment = moment
+        self.act = act
+
+    def _maybe(self, moment):
+        if moment == self.moment:
+            self.act()
+
+    def on_train_begin(self, net, **kwargs):
+        self._maybe("train")
+
+    def on_epoch_end(self, net, **kwargs):
+        self._maybe("epoch")
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        if training and len(net.history) == 2:
+            self._maybe("batch")
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+def press_ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("moment", ["train", "epoch", "batch"])
+def test_callbacks_may_stop_training_from_a_function(digits, moment):
+    X, y = digits
+    net = classifier(callbacks=[Stop(moment, raise_interrupt)], max_epochs=4).fit(X, y)
+    assert len(net.history) == {"train": 0, "epoch": 1, "batch": 1}[moment]
+    assert len(net.epochs_["epoch"]) == len(net.history) + 1
+    assert net.best_epoch_ == len(net.history)
+    net.predict(X)
+
+
+@pytest.mark.parametrize("moment", ["train", "epoch", "batch"])
+def test_ctrl_c_within_a_callback_is_no_stop(digits, moment):
+    X, y = digits
+    net = classifier(callbacks=[Stop(moment, press_ctrl_c)], max_epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y)
+    net.predict(X)
+
+
+def test_ctrl_c_in_the_range_test_leaves_the_probe(digits, monkeypatch):
+    X, y = digits
+    step, steps = FineTunedClassifier.train_step_single, []
+
+    def interrupted(net, batch, **kwargs):
+        steps.append(batch)
+        if len(steps) == 40:
+            press_ctrl_c()
+        return step(net, batch, **kwargs)
+
+    monkeypatch.setattr(FineTunedClassifier, "train_step_single", interrupted)
+    net = classifier(lr="find")
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y)
+    probe = classifier(max_epochs=0).fit(X, y)
+    np.testing.assert_array_equal(net.predict_proba(X), probe.predict_proba(X))
+    # It has yet to find a rate.
+    monkeypatch.undo()
+    assert 0 < net.partial_fit(X, y).lr_ < 1
