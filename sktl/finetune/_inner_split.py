@@ -128,13 +128,15 @@ def _hold_out_groups(
         split = GroupShuffleSplit(1, test_size=n_held, random_state=seed)
         return next(split.split(classes, groups=groups))[1]
     # Of so many folds, so many are held out: 1 of 10, 4 of 5, 2 of 7.
-    most = min(n_groups, max(10, round(1 / fraction)))
+    most = min(n_groups, max(10, round(1 / min(fraction, 1 - fraction))))
     share = Fraction(fraction).limit_denominator(most)
     share = min(max(share, Fraction(1, most)), Fraction(most - 1, most))
     n_held, n_folds = share.numerator, share.denominator
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    # Not its own shuffle: in scikit-learn 1.6 other seeds can give the same folds.
+    groups = np.random.default_rng(seed).permutation(n_groups)[groups]
     strata = _pooled(classes, n_folds)
-    folds = [fold for _, fold in splitter.split(strata, strata, groups)]
+    splits = StratifiedGroupKFold(n_folds).split(strata, strata, groups)
+    folds = [fold for _, fold in splits]
     parts = [
         _spare(np.concatenate((folds + folds)[i : i + n_held]), classes, groups)
         for i in range(n_folds)
