@@ -20,26 +20,12 @@ from torchvision.transforms import v2
 from sktl import FineTunedClassifier, FineTunedRegressor
 from sktl.engine import images_embedded
 from sktl.exceptions import ImageInputError
-from sktl.finetune._base import FineTuned
 
 
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digits(return_X_y=True)
     return X[:100].reshape(-1, 8, 8).astype(np.uint8) * 15, y[:100]
-
-
-@pytest.fixture
-def sides(monkeypatch):
-    """Return a list that gets the two sides of each inner split."""
-    divide, found = FineTuned._divide, []
-
-    def remember(net, *args):
-        found.append(divide(net, *args))
-        return found[-1]
-
-    monkeypatch.setattr(FineTuned, "_divide", remember)
-    return found
 
 
 class Watch(Callback):

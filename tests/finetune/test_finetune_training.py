@@ -25,7 +25,6 @@ from skorch.helper import predefined_split
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
-from sktl.finetune._base import FineTuned
 from sktl.finetune._probe import FREEDOMS, probe_classes, probe_targets
 from sktl.finetune._rates import rate_factor
 
@@ -484,19 +483,6 @@ def test_without_early_stopping_all_rows_are_trained_on(digits):
     net = classifier(max_epochs=1).fit(X, y)
     assert sum(batch["train_batch_size"] for batch in net.history[0]["batches"]) == 200
     assert "valid_loss" not in net.history[0]
-
-
-@pytest.fixture
-def sides(monkeypatch):
-    """Return a list that gets the two sides of each inner split."""
-    divide, found = FineTuned._divide, []
-
-    def remember(net, *args):
-        found.append(divide(net, *args))
-        return found[-1]
-
-    monkeypatch.setattr(FineTuned, "_divide", remember)
-    return found
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
