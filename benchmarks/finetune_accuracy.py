@@ -135,15 +135,14 @@ def compare(name):
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
     )
     _, seconds = timed(lambda: search.fit(X, y))
+    means = search.cv_results_["mean_test_score"]
     note(
         name,
         "fine-tuned, unfreeze by CV",
         search.score(X_test, y_test),
         seconds,
         unfreeze=search.best_params_["unfreeze"],
-        cv=dict(
-            zip("123", search.cv_results_["mean_test_score"].round(4), strict=True)
-        ),
+        cv=dict(zip("123", means.round(4).tolist(), strict=True)),
     )
     for what, sgd in {"plain loop, SGD": True, "plain loop, AdamW": False}.items():
         score, seconds = timed(lambda sgd=sgd: by_hand(name, X, y, X_test, y_test, sgd))

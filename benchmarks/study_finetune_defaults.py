@@ -36,6 +36,7 @@ SETS = {
     "cats_vs_dogs": {**SQUEEZENET, "image_size": 80},
     "digits": {"backbone": "lenet5", "unfreeze": 2},
 }
+N_TRAIN, SEEDS = 300, (0, 1, 2)
 BASE = {"max_epochs": 10, "lr": 1e-3, "lr_decay": 0.3, "augment": "none"}
 VARIANTS = {
     "frozen probe": {"max_epochs": 0},
@@ -71,7 +72,7 @@ def load(name: str, n_train: int, seed: int):
     return X[train], y[train], X[test], y[test]
 
 
-def main(names, n_train=500, seeds=(0,)):
+def main(names):
     """Run all variants on the sets called ``names``, print a table, write the JSON."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -85,8 +86,8 @@ def main(names, n_train=500, seeds=(0,)):
         rows = results.setdefault(name, {})
         for variant, changes in VARIANTS.items():
             scores, seconds = [], []
-            for seed in seeds:
-                X, y, X_test, y_test = load(name, n_train, seed)
+            for seed in SEEDS:
+                X, y, X_test, y_test = load(name, N_TRAIN, seed)
                 params = {**SETS[name], **BASE, **changes}
                 model = FineTunedClassifier(**params, random_state=seed, cache=None)
                 started = time.process_time()
@@ -97,7 +98,7 @@ def main(names, n_train=500, seeds=(0,)):
             rows[variant] = {
                 "accuracy": [round(score, 4) for score in scores],
                 "seconds": round(float(np.median(seconds)), 2),
-                "n_train": n_train,
+                "n_train": N_TRAIN,
             }
             mean = 100 * np.mean(scores)
             print(
