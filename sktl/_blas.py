@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread() -> Iterator[None]:
     """Run the linear algebra of numpy and scipy on one thread.
 
-    The matrices of a linear head are too thin to share out: threads that wait for one
-    another cost more than they bring (benchmarks/blas_threads.py), and beside a busy
-    process many times that. The last bits of a sum also depend on the number of
-    threads, and those of a model should not.
+    The matrices of a logistic regression are too thin to share out: threads that wait
+    for one another make it up to 5 times slower (benchmarks/blas_threads.py), and
+    where torch's threads have just run, or beside a busy process, 20 times. The last
+    bits of a sum also depend on the number of threads, and those of a model should not.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield

@@ -41,8 +41,8 @@ class Activations(Dataset):
     A batch is ``(x, y)``, or ``({"x": x, "sample_weight": weight}, y)`` when weights
     differ. Without targets ``y`` is a tensor of zeros, as skorch has it.
 
-    What is drawn for a batch follows from the seed, the epoch and the batch, so that
-    processes that load batches need not share a random state.
+    What is drawn for a batch follows from the seed, the epoch and the batch's first
+    row, so that processes that load batches need not share a random state.
     """
 
     def __init__(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import torch
 from sklearn.utils.validation import (
@@ -26,7 +29,12 @@ from sktl.finetune._activations import (
     are_activations,
 )
 from sktl.finetune._best_epoch import StopTraining
-from sktl.finetune._distinct import TrainingRows, distinct_rows, rows_in_order
+from sktl.finetune._distinct import (
+    TrainingRows,
+    check_weight,
+    distinct_rows,
+    rows_in_order,
+)
 from sktl.finetune._feed import FedNet
 from sktl.finetune._find_rate import range_test
 from sktl.finetune._inner_split import inner_split
@@ -42,9 +50,13 @@ class FineTuned(FedNet):
     def _train(self, X, y, sample_weight=None, groups=None, *, anew: bool):
         """Train from scratch if ``anew``, otherwise from where the net is."""
         check_settings(self)
+        if anew:
+            self._discard()
         # A net that is merely initialised, or whose first fit failed, has yet to learn
         # what training begins with.
-        fresh = anew or not self._begun
+        fresh = not self._begun
+        if fresh and self.initialized_ and self._changed_parameters():
+            self._discard()
         images = self._images_of(X, reset=fresh)
         check_consistent_length(images, y, sample_weight, groups)
         weight = self._read_weight(sample_weight, len(images))
@@ -52,10 +64,7 @@ class FineTuned(FedNet):
         self._check_target(target, weight)
         groups = None if groups is None else np.asarray(groups)
         seeds = Seeds.of(self.random_state)
-        if anew:
-            self._discard()
         if fresh:
-            self._forget()
             self.value_range_ = learn_value_range(images, self.value_range)
             self._split_seed = seeds.split
         else:
@@ -88,23 +97,19 @@ class FineTuned(FedNet):
             self._run_epochs(X, y, train_set, valid_set, seeds)
         return self
 
-    def _forget(self) -> None:
-        """Drop what an earlier fit has learned."""
-        for name in ("lr_", "lr_curve_", "best_epoch_", "epoch_zero_", "_begun"):
-            vars(self).pop(name, None)
-
     def _discard(self) -> None:
         """Drop the network: a fit that fails leaves nothing that could predict."""
+        self._forget()
         self.initialized_ = False
         for name in ("module_", "optimizer_"):
             vars(self).pop(name, None)
 
     def _build(self) -> None:
         """Initialise the net, unless the user has and it suits the targets."""
-        if self.initialized_ and self._built["n_outputs"] == self._n_outputs():
+        if self.initialized_ and self._head_outputs == self._n_outputs():
             self._adopt_targets()
         else:
-            self.initialize()
+            self._initialize_settled()
 
     def _run_epochs(self, X, y, train_set, valid_set, seeds: Seeds):
         """Train, and leave a usable network however training ends."""
@@ -222,15 +227,31 @@ class FineTuned(FedNet):
         """Learn what building the head needs to know of the targets."""
 
     def _adopt_targets(self) -> None:
-        """Fit a head that was built before the targets were known to them."""
+        """Suit a net to its targets that was built before they were known."""
 
     def _facts(self) -> dict:
         """Return what predictions need to know, beside the weights, as plain values."""
         value_range = self.value_range_
-        return {"value_range": None if value_range is None else list(value_range)}
+        return {
+            "value_range": None if value_range is None else list(value_range),
+            "split_seed": self._split_seed,
+        }
+
+    def _adopt(self, facts: Mapping) -> None:
+        """Take over what loaded weights say of the data they were trained on."""
+        if not facts:
+            return
+        value_range = facts["value_range"]
+        self.value_range_ = None if value_range is None else tuple(value_range)
+        self._split_seed = facts["split_seed"]
+        self.embedding_part_ = replace(
+            self.embedding_part_, value_range=self.value_range_
+        )
+        self.frozen_part_ = self._part_before_the_cut()
 
     def _weigh(self, rows: TrainingRows) -> None:
         """Bring the weights of a part of the rows to mean 1."""
+        check_weight(rows.weight)
         rows.weight = rows.weight * (len(rows) / rows.weight.sum())
 
     def _divide(self, images: ImageRows, target, weight, groups, y):
@@ -241,15 +262,19 @@ class FineTuned(FedNet):
         rows = gather(images, target, weight, groups)
         if not self.early_stopping:
             return rows, None
-        train, valid = inner_split(
-            rows.y,
-            rows.groups,
+        counted = np.flatnonzero(rows.weight > 0)
+        some = rows.take(counted)
+        _, valid = inner_split(
+            some.y,
+            some.groups,
             self.validation_fraction,
-            self._stratifies(rows.y),
+            self._stratifies(some.y),
             self._split_seed,
-            rows.same_image,
+            some.same_image,
         )
-        return rows.take(np.sort(train)), rows.take(np.sort(valid))
+        valid = counted[valid]
+        train = np.setdiff1d(np.arange(len(rows)), valid)
+        return rows.take(train), rows.take(valid)
 
     def _order_counts(self) -> bool:
         """Tell whether the user's own iterator speaks of positions in X."""
@@ -270,9 +295,7 @@ class FineTuned(FedNet):
             )
 
         def rows_at(part, gather):
-            if part is data:
-                return gather(images, target, weight, groups)
-            at = np.asarray(part.indices)
+            at = np.array([part[i] for i in range(len(part))], dtype=int)
             return gather(
                 images.take(at),
                 target[at],
@@ -283,7 +306,10 @@ class FineTuned(FedNet):
         train = rows_at(train, gather)
         if valid is None:
             return train, None
-        if isinstance(valid, Subset) and valid.dataset is data:
+        whole = valid
+        while isinstance(whole, Subset):
+            whole = whole.dataset
+        if whole is data:
             return train, rows_at(valid, distinct_rows)
         # predefined_split: a data set of the user's own images and targets.
         try:
@@ -422,18 +448,16 @@ class FineTuned(FedNet):
         if not self.initialized_:
             raise AttributeError(f"{type(self).__name__} is not fitted")
         history = list(self.history)
+        rows = [vars(self).get("epoch_zero_", {}), *history]
+        # In the order of the last row: callbacks may have come in between.
         names = [
             name
-            for name in (
-                history[0] if history else self.__dict__.get("epoch_zero_", {})
-            )
+            for name in dict.fromkeys(name for row in reversed(rows) for name in row)
             if name not in ("batches", "epoch")
             and not name.endswith(("_batch_count", "_best"))
         ]
-        zero = vars(self).get("epoch_zero_", {})
         columns = {
-            name: np.array([zero.get(name, np.nan), *(row[name] for row in history)])
-            for name in names
+            name: np.array([row.get(name, np.nan) for row in rows]) for name in names
         }
         return {"epoch": np.arange(len(history) + 1), **columns}
 

@@ -43,13 +43,16 @@ class BestEpoch(Callback):
         net.module_.load_state_dict(self._state)
         self._state = None
 
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "_state"}
+
 
 def is_deliberate(interrupt: KeyboardInterrupt) -> bool:
     """Tell whether code raised the interrupt, and not the user's Ctrl-C.
 
     skorch's way to end training from a callback is to raise KeyboardInterrupt. Where
-    it comes from a ``raise``, the last instruction says so; a signal comes in between
-    any others.
+    it comes from a ``raise``, the last instruction says so; Python's own handler of the
+    signal comes in between any others.
     """
     place = interrupt.__traceback__
     while place.tb_next is not None:

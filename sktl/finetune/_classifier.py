@@ -262,8 +262,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     Equal images with equal targets count as one row with the sum of their weights,
     so weights and repetitions are the same, the order of X plays no part, and no
-    image is on both sides of the inner split of early stopping. A ``train_split``,
-    and an ``iterator_train__sampler``, speak of the rows of X as they are.
+    image is on both sides of the inner split of early stopping. A ``train_split``
+    speaks of the rows of X as they are, and so does an ``iterator_train__sampler``,
+    with a ``train_split`` of those to train on.
 
     Ctrl-C during ``fit`` leaves a usable network, the best so far under early
     stopping, and goes on to the caller, so that a search ends as well. A callback
@@ -597,6 +598,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     def _stratifies(self, y):
         return not self.multilabel_
 
+    def _adopt_targets(self):
+        self._initialize_criterion()  # it is another one for several labels per image
+
     def _facts(self):
         return {
             **super()._facts(),
@@ -607,18 +611,22 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         }
 
     def _adopt(self, facts):
-        super()._adopt(facts)
-        if "classes" not in facts:
+        if not facts:
             return
         classes = np.array(facts["classes"], dtype=facts["dtype"])
-        if self._begun and not np.array_equal(classes, self.classes_):
+        same = self._begun and np.array_equal(classes, self.classes_)
+        if self._begun and not (same and facts["multilabel"] == self.multilabel_):
+            several = " (several for an image)"
             raise ValueError(
-                f"The weights were trained on the classes {classes.tolist()}, and this "
-                f"net on {self.classes_.tolist()}."
+                f"The weights were trained on the labels {classes.tolist()}"
+                f"{several * facts['multilabel']}, and this net on "
+                f"{self.classes_.tolist()}{several * self.multilabel_}."
             )
+        super()._adopt(facts)
         self.classes_inferred_ = classes
         self.multilabel_ = facts["multilabel"]
         self._label_dtype = np.dtype(facts["label_dtype"])
+        self._initialize_criterion()
 
     def _n_outputs(self):
         if "classes_inferred_" not in vars(self):

@@ -54,6 +54,7 @@ def distinct_rows(
     same network for a bootstrap sample as for the weights that stand for it, whatever
     the order of X.
     """
+    check_weight(weight)
     kept = np.flatnonzero(weight > 0)
     prints = [_identity(images, i) for i in kept]
     labels = np.ascontiguousarray(y[kept].reshape(len(kept), -1))
@@ -85,9 +86,19 @@ def rows_in_order(
     groups: np.ndarray | None = None,
 ) -> TrainingRows:
     """Return the rows as they are, for samplers that speak of their positions."""
+    check_weight(weight)
     prints = np.array([_identity(images, i) for i in range(len(y))], dtype=object)
     same_image = np.unique(prints, return_inverse=True)[1]
     return TrainingRows(images, y, weight, groups, weight, same_image)
+
+
+def check_weight(weight: np.ndarray) -> None:
+    """Raise if no row of a part counts."""
+    if not weight.any():
+        raise ValueError(
+            "All rows to train on, or all rows to validate on, have weight 0 by "
+            "sample_weight or class_weight, or there are none."
+        )
 
 
 def _identity(images: ImageRows, i: int) -> bytes:

@@ -11,9 +11,9 @@ import torch
 from sktl.engine import activations
 from sktl.exceptions import CacheWarning, UnreadableImageError
 from sktl.finetune._activations import (
+    Activations,
     KeptActivations,
     LiveActivations,
-    Positions,
     frozen_stages,
 )
 from sktl.finetune._augment import variation_of
@@ -24,13 +24,18 @@ from sktl.finetune._run import Seeds
 from sktl.finetune._views import ViewRows
 from sktl.images import ImageRows
 
+# Rows to try a head and a loss on: as many as go through the network at once.
+_MOST_TRIED = 8
+
 
 class FedNet(Net):
     """A net that gets the activations at its cut from the engine."""
 
     def _try_out(self, rows: TrainingRows) -> None:
         """Send one row through everything, to fail before the images are embedded."""
-        if self.max_epochs and not len(self.get_iterator(Positions(len(rows)), True)):
+        y, weight = self._tensors(rows)
+        batches = self.get_iterator(Activations(len(rows), y, weight), training=True)
+        if self.max_epochs and not len(batches):
             raise ValueError(
                 f"{len(rows)} training rows make no batch: batch_size="
                 f"{self.batch_size} and iterator_train__drop_last=True drop them all."
@@ -46,14 +51,15 @@ class FedNet(Net):
             raise
         if self.cutmix:
             check_maps(x)
-        y, _ = self._tensors(first)
+        # Some losses compare the rows of a batch.
+        n = min(len(rows), self.batch_size, _MOST_TRIED)
         self._set_training(False)
         step = "head"
         try:
             with torch.no_grad():
-                outputs = self.infer(x)
+                outputs = self.infer(x.expand(n, *x.shape[1:]))
                 step = "criterion"
-                self.get_loss(outputs, y, training=True)
+                self.get_loss(outputs, y[:n], training=True)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ValueError(
                 f"{step}={getattr(self, step)!r} does not fit: activations of shape "

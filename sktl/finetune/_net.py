@@ -104,13 +104,32 @@ class Net(SavedNet):
             whole.engine,
         )
 
+    def initialize(self):
+        """Build everything, untrained, as skorch does; ``fit`` does so by itself.
+
+        Returns
+        -------
+        self : estimator
+            The initialised net.
+        """
+        self._settle()
+        return self._initialize_settled()
+
+    def _initialize_settled(self):
+        self._forget()
+        return super().initialize()
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit has learned of training."""
+        for name in ("lr_", "lr_curve_", "best_epoch_", "epoch_zero_", "_begun"):
+            vars(self).pop(name, None)
+
     def initialize_module(self):
         """Build the stages behind the cut and the head (skorch's hook)."""
-        self._settle()
         head = make_head(self.head, self.backbone_.info.n_features, self._n_outputs())
         self.module_ = self._trained_part({}, self._finish_head(head))
         self._built = {name: getattr(self, name, None) for name in BUILT_FROM}
-        self._built["n_outputs"] = self._n_outputs()
+        self._head_outputs = self._n_outputs()
         return self
 
     def _trained_part(self, stages: Mapping, head: nn.Module) -> TrainedPart:
@@ -128,13 +147,17 @@ class Net(SavedNet):
             keep_statistics=self.weights is not None,
         )
 
-    def _follow_parameters(self) -> None:
-        """Bring a net that goes on training into line with parameters set since."""
-        changed = {
+    def _changed_parameters(self) -> set[str]:
+        """Return those that the net was built from and that were set since."""
+        return {
             name
             for name, value in self._built.items()
-            if name in BUILT_FROM and value != getattr(self, name, None)
+            if value != getattr(self, name, None)
         }
+
+    def _follow_parameters(self) -> None:
+        """Bring a net that goes on training into line with parameters set since."""
+        changed = self._changed_parameters()
         if fixed := sorted(changed & FIXED):
             raise ValueError(
                 f"{fixed[0]}={getattr(self, fixed[0])!r} was set after the network was "
@@ -151,6 +174,7 @@ class Net(SavedNet):
         self._settle_parts()
         if "unfreeze" in changed:
             part = self._trained_part(self.module_.stages, self.module_.head)
+            part.facts = self.module_.facts
             self.module_ = part.to(self.device)
         if changed & {"criterion", "label_smoothing"}:
             self._initialize_criterion()
@@ -406,10 +430,15 @@ class Net(SavedNet):
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; one that ends training is told apart from Ctrl-C."""
         getattr(self, method_name)(self, **cb_kwargs)
+        stop = None
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
+            except StopTraining as wish:
+                stop = wish  # the others are to see this moment as well
             except KeyboardInterrupt as interrupt:
                 if is_deliberate(interrupt):
                     raise StopTraining from interrupt
                 raise
+        if stop is not None:
+            raise stop

@@ -160,20 +160,26 @@ class NetParameters(NeuralNet):
         self : estimator
             This estimator.
         """
-        signature = inspect.signature(type(self).__init__).parameters
-        nested = {}
+        known, nested = self._known_names(), {}
         for name, value in params.items():
             if "__" in name and name.startswith(PREFIXES):
                 nested[name] = value
-            elif name in signature:
+            elif name in known:
                 setattr(self, name, value)
             else:
                 super().set_params(**{name: value})
-        if isinstance(params.get("lr"), Real) and hasattr(self, "lr_"):
-            self.lr_ = self.lr
+        if params.get("lr") == "find":
+            vars(self).pop("lr_", None)  # looked for when training goes on
+        rate = nested.pop("optimizer__lr", params.get("lr"))
+        if "optimizer__lr" in params:
+            vars(self)["optimizer__lr"] = rate
+        if isinstance(rate, Real) and hasattr(self, "lr_"):
+            self.lr_ = rate
             self._set_rates()
+        if nested:
+            self._need_optimizer()
         if not hasattr(self, "optimizer_"):
-            # Before fit, or after unpickling: there is nothing to act on yet.
+            # Before fit there is nothing to act on yet.
             acting = {k: v for k, v in nested.items() if k.startswith("callbacks__")}
             vars(self).update({k: v for k, v in nested.items() if k not in acting})
             nested = acting
@@ -183,6 +189,20 @@ class NetParameters(NeuralNet):
         if nested:
             super().set_params(**nested)
         return self
+
+    def _known_names(self) -> set[str]:
+        """Return the parameters that have a name in some signature of the class."""
+        known: set[str] = set()
+        for cls in type(self).__mro__:
+            if cls is NetParameters:
+                return known
+            known |= set(inspect.signature(cls.__init__).parameters)
+        return known
+
+    def _need_optimizer(self) -> None:
+        """Make the optimiser that a pickle leaves out."""
+        if self.initialized_ and not hasattr(self, "optimizer_"):
+            self._initialize_optimizer()
 
     def _set_rates(self) -> None:
         """Give each group of the optimiser the rate that follows from ``lr``."""
@@ -204,7 +224,7 @@ class NetParameters(NeuralNet):
             self.get_params(deep=False),
             caller_name=type(self).__name__,
         )
-        known = set(inspect.signature(type(self).__init__).parameters)
+        known = self._known_names()
         for name in self._get_param_names():
             head, _, tail = name.partition("__")
             if name in known or (head in PREFIXES and tail):

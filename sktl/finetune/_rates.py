@@ -88,6 +88,7 @@ def set_rates(optimizer: Optimizer, lr: float, lr_decay: float) -> None:
     for group in optimizer.param_groups:
         if not group["own_rate"]:
             group["lr"] = lr * lr_decay ** group["depth"]
+            group.pop("full_lr", None)
 
 
 def restore_rates(optimizer: Optimizer) -> None:

@@ -238,8 +238,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     Equal images with equal targets count as one row with the sum of their weights,
     so weights and repetitions are the same, the order of X plays no part, and no
-    image is on both sides of the inner split of early stopping. A ``train_split``,
-    and an ``iterator_train__sampler``, speak of the rows of X as they are.
+    image is on both sides of the inner split of early stopping. A ``train_split``
+    speaks of the rows of X as they are, and so does an ``iterator_train__sampler``,
+    with a ``train_split`` of those to train on.
 
     Ctrl-C during ``fit`` leaves a usable network, the best so far under early
     stopping, and goes on to the caller, so that a search ends as well. A callback

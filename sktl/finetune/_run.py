@@ -78,11 +78,13 @@ class TrainingRun:
         self._schedule = schedule
         self._warmup = warmup
         self._share = 1.0
+        self._has_begun = False
         # Hands off: skorch's LRScheduler or the user may set the rates themselves.
         self._constant = schedule == "constant" and not warmup
 
     def begin(self, optimizer: Optimizer) -> None:
         """Note the full rates before the first step."""
+        self._has_begun = True
         if not self._constant:
             remember_rates(optimizer)
         if self._warmup:
@@ -101,7 +103,7 @@ class TrainingRun:
 
     def end(self, optimizer: Optimizer) -> None:
         """Put the full rates back, for training that goes on later."""
-        if not self._constant:
+        if self._has_begun and not self._constant:
             restore_rates(optimizer)
 
 

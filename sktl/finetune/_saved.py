@@ -50,11 +50,19 @@ class SavedNet(NetParameters):
             As in :meth:`skorch.NeuralNet.load_params`.
         """
         self._need_optimizer()
+        before = None
+        if self.initialized_:
+            before = copy.deepcopy(self.module_.state_dict())
         try:
             super().load_params(
                 f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
             )
-        except RuntimeError as error:
+            if f_params or checkpoint:
+                self._adopt(self.module_.facts)
+                self._begun = True
+        except (RuntimeError, ValueError) as error:
+            if before is not None:
+                self.module_.load_state_dict(before)
             if "size mismatch for head" not in str(error):
                 raise
             raise ValueError(
@@ -63,23 +71,12 @@ class SavedNet(NetParameters):
                 "targets of the same kind, or keep whole models with "
                 "sktl.persistence.save_model."
             ) from error
-        if f_params or checkpoint:
-            self._adopt(self.module_.facts)
-            self._begun = True
-        if self.initialized_:
+        if f_optimizer or checkpoint:
             restore_rates(self.optimizer_)
-
-    def _need_optimizer(self) -> None:
-        """Make the optimiser that a pickle leaves out."""
-        if self.initialized_ and not hasattr(self, "optimizer_"):
-            self._initialize_optimizer()
 
     def _adopt(self, facts: Mapping) -> None:
         """Take over what loaded weights say of the data they were trained on."""
-        if "value_range" in facts:
-            value_range = facts["value_range"]
-            self.value_range_ = None if value_range is None else tuple(value_range)
-            self._settle_parts()
+        raise NotImplementedError
 
     def __getstate__(self):
         # Only what was trained, on the CPU; the optimiser's moments (twice the weights)

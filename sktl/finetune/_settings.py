@@ -29,6 +29,13 @@ def check_settings(net) -> None:
             f"head_init='probe' solves a linear head, and head={net.head!r}. Pass "
             "head_init='random' with a head of your own."
         )
+    sampler = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
+    if sampler and net.early_stopping and not net.train_split:
+        raise ValueError(
+            f"iterator_train__{sampler.pop()} speaks of the rows to train on, and with "
+            "early_stopping=True chance holds some of X out. Say which through "
+            "train_split."
+        )
     variation_of(net.augment)
     _check_callbacks(net)
 
@@ -39,6 +46,11 @@ def _check_callbacks(net) -> None:
         raise ValueError(
             f"early_stopping=True works through callbacks, and "
             f"callbacks={net.callbacks!r} turns them off."
+        )
+    if net.early_stopping and vars(net).get("callbacks__best_epoch", True) is None:
+        raise ValueError(
+            "early_stopping=True works through the callback best_epoch, and "
+            "callbacks__best_epoch=None takes it out."
         )
     own = [] if isinstance(net.callbacks, str) else net.callbacks or []
     own = [item[-1] if isinstance(item, tuple | list) else item for item in own]

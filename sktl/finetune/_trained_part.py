@@ -50,7 +50,9 @@ class TrainedPart(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Return what the weights alone do not say (torch's hook), as bytes of JSON."""
-        return torch.tensor(list(json.dumps(self.facts).encode()), dtype=torch.uint8)
+        # Dates become text, which numpy reads as dates again.
+        text = json.dumps(self.facts, default=str)
+        return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take over what saved weights say of themselves (torch's hook)."""

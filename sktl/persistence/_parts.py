@@ -28,7 +28,7 @@ _LEARNED = {
         (
             *("value_range_", "n_features_in_", "feature_names_in_", "lr_"),
             *("classes_inferred_", "multilabel_", "best_epoch_", "epoch_zero_"),
-            *("_one_target", "_target_scale"),
+            *("_one_target", "_target_scale", "_split_seed"),
         ),
     ),
 }
@@ -197,7 +197,8 @@ def _rebuild_fine_tuned(record: dict, params: dict, learned: dict, members: dict
     _fill(estimator.module_, members[record["arrays"]])
     estimator.module_.eval()
     vars(estimator).pop("optimizer_", None)  # as after unpickling: begins anew
-    estimator._begun = True
+    vars(estimator).update(learned, _begun=True)  # initialising forgets some of it
+    estimator.module_.facts = estimator._facts()
     estimator.history_ = History(record["history"])
     return estimator
 

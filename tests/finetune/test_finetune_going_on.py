@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from skorch.callbacks import Callback, Checkpoint, LoadInitState
+from skorch.callbacks import Callback, Checkpoint, EpochScoring, LoadInitState
 from skorch.exceptions import NotInitializedError
 
 from sktl import FineTunedClassifier, FineTunedRegressor
 from sktl.exceptions import UnreadableImageError
+from sktl.persistence import load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +80,54 @@ def test_all_unreadable_images_are_named(digits):
         classifier().fit([b"broken", *encoded(X[1:-1]), b"too"], y)
 
 
-def test_a_refit_that_fails_at_once_changes_nothing(digits):
+@pytest.mark.parametrize(
+    ("labels", "params"),
+    [
+        (["cat"] * 150, {}),
+        (["cat", "dog"] * 70, {}),
+        (["cat", "dog"] * 75, {"class_weight": {"cat": -1}}),
+    ],
+)
+def test_a_refit_that_fails_does_not_answer_with_other_labels(digits, labels, params):
     X, y = digits
     net = classifier().fit(X, y)
-    before = net.predict(X)
-    with pytest.raises(ValueError, match="inconsistent"):
-        net.fit(X, np.array([f"digit {label}" for label in y])[:-1])
-    np.testing.assert_array_equal(net.predict(X), before)
+    with pytest.raises(ValueError, match=r"class|inconsistent"):
+        net.set_params(**params).fit(X, np.array(labels))
+    with pytest.raises(NotFittedError):
+        net.predict(X)
+
+
+def test_a_refit_is_checked_like_a_first_fit(digits):
+    X, y = digits
+    net = classifier().fit(X, y)
+    with pytest.raises(ValueError, match="only one class has a weight above zero: 0"):
+        net.fit(X, y, sample_weight=y == 0)
+
+
+def test_initialising_a_fitted_net_begins_anew(digits):
+    X, y = digits
+    net = classifier(classes=range(10)).fit(X, y)
+    fresh = net.predict_proba(X)
+    net.initialize().partial_fit(X, y)
+    np.testing.assert_array_equal(net.predict_proba(X), fresh)
+
+
+def test_what_is_merely_initialised_may_change(digits):
+    X, y = digits
+    net = classifier(classes=range(10), unfreeze=2).initialize()
+    net.set_params(unfreeze=1, backbone="pocket").partial_fit(X, y)
+    assert net.backbone_.name == "pocket"
+    assert len(net.cut_.trained) == 1
+
+
+def test_initialised_net_learns_several_labels(digits):
+    X, y = digits
+    Y = np.stack([y % 2, y % 3 == 0, y > 4], axis=1).astype(int)
+    net = classifier(classes=range(3)).initialize().partial_fit(X, Y)
+    assert isinstance(net.criterion_, torch.nn.BCEWithLogitsLoss)
+    np.testing.assert_array_equal(
+        net.predict_proba(X), classifier().fit(X, Y).predict_proba(X)
+    )
 
 
 def test_partial_fit_of_an_initialised_net_begins_with_the_probe(digits):
@@ -345,3 +388,128 @@ def test_ctrl_c_in_the_range_test_leaves_the_probe(digits, monkeypatch):
     # It has yet to find a rate.
     monkeypatch.undo()
     assert 0 < net.partial_fit(X, y).lr_ < 1
+
+
+# ----- loaded, and trained on
+
+
+@pytest.mark.parametrize("how", ["weights", "model file"])
+def test_loaded_nets_hold_out_the_same_rows(digits, tmp_path, sides, how):
+    X, y = digits
+    params = {"early_stopping": True, "max_epochs": 1}
+    net = classifier(**params, random_state=None).fit(X, y)
+    if how == "weights":
+        net.save_params(f_params=tmp_path / "net.pt")
+        other = classifier(**params, classes=range(10)).initialize()
+        other.load_params(f_params=tmp_path / "net.pt")
+    else:
+        save_model(net, tmp_path / "net.sktl")
+        other = load_model(tmp_path / "net.sktl")
+    np.testing.assert_array_equal(other.predict_proba(X), net.predict_proba(X))
+    other.partial_fit(X, y)
+    first, second = (
+        {valid.images.fingerprint(i) for i in range(len(valid))} for _, valid in sides
+    )
+    assert first == second
+
+
+def test_loading_keeps_the_cut(digits, tmp_path):
+    X, y = digits
+    net = classifier().fit(X, y)
+    net.save_params(f_params=tmp_path / "net.pt")
+    before = net.predict_proba(X)
+    net.set_params(unfreeze="head").load_params(f_params=tmp_path / "net.pt")
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+    with pytest.raises(ValueError, match="can only grow"):
+        net.partial_fit(X, y)
+
+
+def test_weights_that_are_refused_change_nothing(digits, tmp_path):
+    X, y = digits
+    classifier().fit(X, y).save_params(f_params=tmp_path / "net.pt")
+    net = classifier(unfreeze=1).fit(X[::-1], np.array(list("abcdefghij"))[y])
+    before = net.predict_proba(X)
+    with pytest.raises(ValueError, match="trained on the labels"):
+        net.load_params(f_params=tmp_path / "net.pt")
+    np.testing.assert_array_equal(net.predict_proba(X), before)
+    assert net.module_.facts["classes"] == list("abcdefghij")
+
+
+def test_several_labels_are_not_classes(digits, tmp_path):
+    X, y = digits
+    classifier().fit(X, y).save_params(f_params=tmp_path / "net.pt")
+    net = classifier().fit(X, np.eye(10, dtype=int)[y])
+    with pytest.raises(ValueError, match="several for an image"):
+        net.load_params(f_params=tmp_path / "net.pt")
+
+
+def test_dates_are_labels(digits, tmp_path):
+    X, y = digits
+    days = np.datetime64("2026-01-01") + y.astype("m8[D]")
+    net = classifier(early_stopping=True).fit(X, days)
+    net.save_params(f_params=tmp_path / "net.pt")
+    other = classifier(classes=range(10)).initialize()
+    other.load_params(f_params=tmp_path / "net.pt")
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+
+
+def test_new_rates_outlive_loading_and_stops(digits, tmp_path):
+    X, y = digits
+    net = classifier().fit(X, y)
+    net.save_params(f_params=tmp_path / "net.pt")
+    net.set_params(lr=0.05).load_params(f_params=tmp_path / "net.pt")
+    assert rates(net)["head.weight"] == net.lr_ == 0.05
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_parameters_act_on_a_fitted_net_and_on_its_copy(digits, copied):
+    X, y = digits
+    net = classifier().fit(X, y)
+    net = pickle.loads(pickle.dumps(net)) if copied else net
+    net.set_params(optimizer__lr=0.01, criterion__label_smoothing=0.3)
+    net.set_params(max_epochs=1).partial_fit(X, y)
+    assert net.criterion_.label_smoothing == 0.3
+    found = rates(net)
+    assert found["head.weight"] == net.lr_ == 0.01
+    assert found["stages.fc6.2.weight"] == pytest.approx(0.003)
+
+
+def test_a_rate_can_be_looked_for_later(digits):
+    X, y = digits
+    net = classifier().fit(X, y)
+    net.set_params(lr="find").partial_fit(X, y)
+    assert len(net.lr_curve_["lr"]) > 5
+    assert net.lr_ == pytest.approx(rates(net)["head.weight"])
+
+
+def test_callbacks_see_the_epoch_that_ends_training(digits):
+    X, y = digits
+    scores = EpochScoring("accuracy", name="score", lower_is_better=False)
+    net = classifier(
+        early_stopping=True,
+        n_iter_no_change=1,
+        lr=1.0,
+        max_epochs=9,
+        callbacks=[scores],
+    ).fit(X, y)
+    assert len(net.history) < 9
+    assert np.isfinite(net.epochs_["score"][1:]).all()
+
+
+def test_columns_may_come_and_go(digits):
+    X, y = digits
+    net = classifier(early_stopping=True, warm_start=True).fit(X, y)
+    epochs = net.set_params(early_stopping=False).fit(X, y).epochs_
+    assert np.isfinite(epochs["valid_loss"]).tolist() == [True] * 3 + [False] * 2
+    assert len(epochs["train_loss"]) == 5
+
+
+def test_subclasses_may_pass_parameters_on(digits):
+    X, y = digits
+
+    class Digits(FineTunedClassifier):
+        def __init__(self, backbone="lenet5", **kwargs):
+            super().__init__(backbone, **kwargs)
+
+    net = clone(Digits(max_epochs=1, augment="none", unfreeze="head")).fit(X, y)
+    assert net.set_params(unfreeze=1).partial_fit(X, y).cut_.trained == ("fc6",)

@@ -14,7 +14,7 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import ValidSplit
 from skorch.helper import SliceDataset, predefined_split
-from torch.utils.data import Dataset, Subset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, Subset, WeightedRandomSampler
 from torchvision.transforms import v2
 
 from sktl import FineTunedClassifier, FineTunedRegressor
@@ -115,6 +115,60 @@ def test_two_ratings_of_an_image_stay_on_one_side(digits, sides):
     train, valid = sides[0]
     assert len(train) + len(valid) == 200
     assert not prints(train) & prints(valid)
+
+
+def test_rows_without_weight_are_not_watched(digits, sides):
+    X, y = digits
+    weight = (np.arange(100) < 60).astype(float)
+    net = classifier(iterator_train__shuffle=False, early_stopping=True)
+    net.fit(X, y, sample_weight=weight)
+    train, valid = sides[0]
+    assert (valid.weight > 0).all()
+    assert len(train) + len(valid) == 100
+
+
+def test_a_part_without_weight_is_an_error(digits):
+    X, y = digits
+    fold = np.where(np.arange(100) < 60, -1, 0)
+    net = classifier(train_split=ValidSplit(PredefinedSplit(fold)))
+    with pytest.raises(ValueError, match="have weight 0"):
+        net.fit(X, y, sample_weight=(fold == -1).astype(float))
+
+
+def test_nested_parts_are_parts_of_the_images(digits, sides):
+    X, y = digits
+
+    def split(data, y, **kwargs):
+        half = Subset(data, range(50, 100))
+        return Subset(half, range(10, 50)), Subset(half, range(10))
+
+    classifier(train_split=split, max_epochs=1).fit(X, y)
+    train, valid = sides[0]
+    assert sorted(train.y) == sorted(y[60:])
+    assert sorted(valid.y) == sorted(y[50:60])
+
+
+def test_iterator_may_look_at_the_targets(digits):
+    X, y = digits
+
+    class Balanced(DataLoader):
+        def __init__(self, dataset, **kwargs):
+            assert sorted(dataset.y.tolist()) == sorted(y)
+            super().__init__(dataset, **kwargs)
+
+    classifier(iterator_train=Balanced, max_epochs=1).fit(X, y)
+
+
+def test_loss_may_compare_rows(digits):
+    X, y = digits
+
+    class Pairs(torch.nn.CrossEntropyLoss):
+        def forward(self, outputs, targets):
+            if len(outputs) < 2:
+                raise ValueError("two rows, please")
+            return super().forward(outputs, targets)
+
+    classifier(criterion=Pairs, batch_size=25, max_epochs=1).fit(X, y)
 
 
 # ----- data sets
@@ -274,6 +328,11 @@ def test_transforms_are_no_estimators_to_clone(digits, transform):
         ({"lr": "find", "optimizer__lr": 0.1}, "optimizer__lr"),
         ({"device": "cuda:99"}, "device='cuda:99'"),
         ({"unfreeze": 99}, "unfreeze=99"),
+        (
+            {"early_stopping": True, "iterator_train__sampler": [1, 2]},
+            "through train_split",
+        ),
+        ({"early_stopping": True, "callbacks__best_epoch": None}, "best_epoch=None"),
     ],
 )
 def test_errors_come_early(digits, params, message):
