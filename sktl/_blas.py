@@ -14,8 +14,8 @@ def one_blas_thread() -> Iterator[None]:
 
     The matrices of a logistic regression are too thin to share out: threads that wait
     for one another make it up to 5 times slower (benchmarks/blas_threads.py), and
-    where torch's threads have just run, or beside a busy process, 20 times. The last
-    bits of a sum also depend on the number of threads, and those of a model should not.
+    more where torch's threads have just run, or beside a busy process. The last bits
+    of a sum also depend on the number of threads, and those of a model should not.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield
