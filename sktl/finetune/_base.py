@@ -175,6 +175,7 @@ class FineTuned(FedNet):
         """Settle the learning rate; with ``lr="find"`` by a range test."""
         if self.lr != "find":
             self.lr_ = vars(self).get("optimizer__lr", self.lr)
+            self._set_rates()
             return
         batches = self.get_iterator(train_set, training=True)
         self.lr_, self.lr_curve_ = range_test(self, batches)

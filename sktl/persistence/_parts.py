@@ -254,7 +254,7 @@ def _fill(module, content: bytes) -> None:
     try:
         state = load(content)
         module.load_state_dict(state, strict=True)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"The weights in a model file do not fit its network: {error}"
         ) from error

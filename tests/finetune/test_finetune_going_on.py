@@ -480,6 +480,8 @@ def test_a_rate_can_be_looked_for_later(digits):
     net.set_params(lr="find").partial_fit(X, y)
     assert len(net.lr_curve_["lr"]) > 5
     assert net.lr_ == pytest.approx(rates(net)["head.weight"])
+    net.set_params(lr="find").set_params(lr=0.02).partial_fit(X, y)
+    assert net.lr_ == rates(net)["head.weight"] == 0.02
 
 
 def test_callbacks_see_the_epoch_that_ends_training(digits):

@@ -459,6 +459,21 @@ def test_trained_weights_that_do_not_fit_are_refused(tuned, tmp_path):
         load_model(rewrite(path, path, members=members))
 
 
+@pytest.mark.parametrize(
+    "facts", [np.zeros(3, np.uint8), np.array([1.5, -3.0]), np.array([900])]
+)
+def test_facts_that_are_none_are_refused(tuned, tmp_path, facts):
+    from safetensors.numpy import load, save
+
+    path = tmp_path / "m.sktl"
+    save_model(tuned, path)
+    with zipfile.ZipFile(path) as file:
+        arrays = load(file.read("part0.safetensors"))
+    members = {"part0.safetensors": save({**arrays, "_extra_state": facts})}
+    with pytest.raises(ModelFileError, match="do not fit"):
+        load_model(rewrite(path, path, members=members))
+
+
 def test_failed_write_leaves_the_former_file(saved, model, tmp_path, monkeypatch):
     target = tmp_path / "m.sktl"
     target.write_bytes(saved.read_bytes())
