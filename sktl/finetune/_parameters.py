@@ -168,7 +168,7 @@ class NetParameters(NeuralNet):
                 setattr(self, name, value)
             else:
                 super().set_params(**{name: value})
-        if params.get("lr") == "find":
+        if isinstance(params.get("lr"), str):
             vars(self).pop("lr_", None)  # looked for when training goes on
         rate = nested.pop("optimizer__lr", params.get("lr"))
         if "optimizer__lr" in params:
