@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 BENCHMARKS := search throughput end_to_end store scale startup decode \
-	throughput_pocket blas_threads finetune_speed transfer_digits
+	throughput_pocket blas_threads finetune_speed find_rate transfer_digits
 ifdef SKTL_TEST_DATA
 BENCHMARKS += transfer_pocket frozen_features finetune_accuracy finetune_peers
 endif

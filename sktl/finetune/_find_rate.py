@@ -115,9 +115,8 @@ def _read(change: np.ndarray) -> float:
     doubled = np.flatnonzero(change > 1)
     end = int(doubled[0]) if len(doubled) else len(change)
     lowest = change[:end].min(initial=0)
-    # In no more than a fifth it takes the chance of a lucky batch for a fall. Over six
-    # seeds, rates differed by a factor of 4 at most; those at a tenth of the rate of
-    # the minimum by 47, and by 86,000 from batches that were not compared.
+    # A fall of less than a fifth may be the chance of a few lucky batches.
+    # benchmarks/find_rate.py shows how far the rates of several draws lie apart.
     if lowest < -0.2:
         rate = RATES[int(np.argmax(change <= lowest / 2))]
     elif end < len(RATES):
