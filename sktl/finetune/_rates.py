@@ -88,7 +88,8 @@ def set_rates(optimizer: Optimizer, lr: float, lr_decay: float) -> None:
     for group in optimizer.param_groups:
         if not group["own_rate"]:
             group["lr"] = lr * lr_decay ** group["depth"]
-            group.pop("full_lr", None)
+            if "full_lr" in group:  # a schedule goes by it
+                group["full_lr"] = group["lr"]
 
 
 def restore_rates(optimizer: Optimizer) -> None:

@@ -57,7 +57,8 @@ class SavedNet(NetParameters):
             super().load_params(
                 f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
             )
-            if f_params or checkpoint:
+            # Weights of a net that was merely initialised have no facts.
+            if (f_params or checkpoint) and self.module_.facts:
                 self._adopt(self.module_.facts)
                 self._begun = True
         except (RuntimeError, ValueError) as error:

@@ -45,6 +45,13 @@ def encoded(images):
     return contents
 
 
+def watched(sides):
+    """Return the images held out by each inner split."""
+    return [
+        {valid.images.fingerprint(i) for i in range(len(valid))} for _, valid in sides
+    ]
+
+
 def rates(net):
     """Return the rate of each trained parameter, by name."""
     names = {id(p): name for name, p in net.module_.named_parameters()}
@@ -231,9 +238,7 @@ def test_second_call_holds_out_the_same_rows(digits, sides):
     X, y = digits
     net = classifier(early_stopping=True, random_state=None, max_epochs=1).fit(X, y)
     net.partial_fit(X, y)
-    first, second = (
-        {valid.images.fingerprint(i) for i in range(len(valid))} for _, valid in sides
-    )
+    first, second = watched(sides)
     assert first == second
 
 
@@ -407,9 +412,7 @@ def test_loaded_nets_hold_out_the_same_rows(digits, tmp_path, sides, how):
         other = load_model(tmp_path / "net.sktl")
     np.testing.assert_array_equal(other.predict_proba(X), net.predict_proba(X))
     other.partial_fit(X, y)
-    first, second = (
-        {valid.images.fingerprint(i) for i in range(len(valid))} for _, valid in sides
-    )
+    first, second = watched(sides)
     assert first == second
 
 
@@ -459,6 +462,31 @@ def test_new_rates_outlive_loading_and_stops(digits, tmp_path):
     net.save_params(f_params=tmp_path / "net.pt")
     net.set_params(lr=0.05).load_params(f_params=tmp_path / "net.pt")
     assert rates(net)["head.weight"] == net.lr_ == 0.05
+
+
+def test_a_callback_may_lower_the_rate_under_a_schedule(digits):
+    X, y = digits
+
+    class Lower(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.set_params(lr=net.lr_ / 10)
+
+    usual = classifier(max_epochs=3).fit(X, y).history[:, "event_lr"]
+    net = classifier(max_epochs=3, callbacks=[Lower()]).fit(X, y)
+    np.testing.assert_allclose(
+        net.history[:, "event_lr"], np.array(usual) / [1, 10, 100]
+    )
+
+
+def test_weights_that_were_never_trained_begin_with_the_probe(digits, tmp_path):
+    X, y = digits
+    untrained = classifier(classes=range(10)).initialize()
+    untrained.save_params(f_params=tmp_path / "net.pt")
+    net = classifier(classes=range(10)).initialize()
+    net.load_params(f_params=tmp_path / "net.pt")
+    np.testing.assert_array_equal(
+        net.partial_fit(X, y).predict_proba(X), classifier().fit(X, y).predict_proba(X)
+    )
 
 
 @pytest.mark.parametrize("copied", [False, True])
