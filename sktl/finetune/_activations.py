@@ -234,19 +234,6 @@ class LiveActivations(Activations):
         return self._images.prepare(i, self._recipe, self._value_range)
 
 
-class Positions(torch.utils.data.Dataset):
-    """Row numbers, where nothing more is wanted of a data set."""
-
-    def __init__(self, n: int):
-        self._n = n
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, position):
-        return position
-
-
 def frozen_stages(network: nn.Module, after: str) -> Callable[[Tensor], Tensor]:
     """Return the function that runs the stages up to and including ``after``."""
 

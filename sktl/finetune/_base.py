@@ -17,7 +17,7 @@ from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
 from skorch.helper import SliceDataset
 from skorch.utils import data_from_dataset, is_dataset
-from torch.utils.data import Subset
+from torch.utils.data import Dataset, Subset
 
 from sktl.exceptions import ImageInputError
 from sktl.finetune._activations import (
@@ -25,7 +25,6 @@ from sktl.finetune._activations import (
     BlockActivations,
     KeptActivations,
     LiveActivations,
-    Positions,
     are_activations,
 )
 from sktl.finetune._best_epoch import StopTraining
@@ -39,6 +38,7 @@ from sktl.finetune._feed import FedNet
 from sktl.finetune._find_rate import range_test
 from sktl.finetune._inner_split import inner_split
 from sktl.finetune._mixing import Mixing
+from sktl.finetune._parameters import SAMPLERS
 from sktl.finetune._run import Seeds, TrainingRun, own_random_state
 from sktl.finetune._settings import check_settings
 from sktl.images import ImageRows, check_value_range, is_flat, learn_value_range
@@ -84,8 +84,10 @@ class FineTuned(FedNet):
                 if fresh:
                     self._build()
                 self._check_criterion(train)
-                self._try_out(train)
-                train_set, valid_set = self._data_sets(train, valid, seeds)
+                first = self._try_out(train)
+                train_set, valid_set = self._data_sets(
+                    train, valid, seeds, first.nbytes
+                )
                 if fresh and self.head_init == "probe":
                     self._solve_head(train, train_set)
                 self._begun = True
@@ -240,8 +242,6 @@ class FineTuned(FedNet):
 
     def _adopt(self, facts: Mapping) -> None:
         """Take over what loaded weights say of the data they were trained on."""
-        if not facts:
-            return
         value_range = facts["value_range"]
         self.value_range_ = None if value_range is None else tuple(value_range)
         self._split_seed = facts["split_seed"]
@@ -280,12 +280,11 @@ class FineTuned(FedNet):
     def _order_counts(self) -> bool:
         """Tell whether the user's own iterator speaks of positions in X."""
         kwargs = self.get_params_for("iterator_train")
-        chosen = {"sampler", "batch_sampler"} & {k for k, v in kwargs.items() if v}
-        return bool(chosen) or kwargs.get("shuffle") is False
+        return bool(SAMPLERS & set(kwargs)) or kwargs.get("shuffle") is False
 
     def _divide_as_told(self, gather, images, target, weight, groups, y):
         """Split the rows of X as ``train_split`` says, the way skorch calls it."""
-        data = Positions(len(images))
+        data = _Positions(len(images))
         more = {} if groups is None else {"groups": groups}
         labels = target if hasattr(y, "toarray") else np.asarray(y)
         train, valid = self.train_split(data, labels, **more)
@@ -478,3 +477,16 @@ class _Divided:
     def __init__(self, train, valid):
         self.train = train
         self.valid = valid
+
+
+class _Positions(Dataset):
+    """Row numbers, for a ``train_split`` to divide."""
+
+    def __init__(self, n: int):
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, position):
+        return position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dis
 
 from skorch.callbacks import Callback
@@ -24,7 +25,7 @@ class BestEpoch(Callback):
         """Note the state and the score before the first step: epoch 0."""
         self.best_epoch_ = len(net.history)
         self.best_score_ = score
-        self._state = _copy_of(net.module_.state_dict())
+        self._state = copy.deepcopy(net.module_.state_dict())
 
     def on_epoch_end(self, net, **kwargs) -> None:
         """Compare the epoch with the best so far."""
@@ -34,7 +35,7 @@ class BestEpoch(Callback):
         epoch, patience = len(net.history), net.n_iter_no_change
         if score > self.best_score_:
             self.best_epoch_, self.best_score_ = epoch, score
-            self._state = _copy_of(net.module_.state_dict())
+            self._state = copy.deepcopy(net.module_.state_dict())
         elif patience is not None and epoch - self.best_epoch_ >= patience:
             raise StopTraining
 
@@ -59,7 +60,3 @@ def is_deliberate(interrupt: KeyboardInterrupt) -> bool:
         place = place.tb_next
     instruction = place.tb_frame.f_code.co_code[place.tb_lasti]
     return dis.opname[instruction] == "RAISE_VARARGS"
-
-
-def _copy_of(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -611,8 +611,6 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         }
 
     def _adopt(self, facts):
-        if not facts:
-            return
         classes = np.array(facts["classes"], dtype=facts["dtype"])
         same = self._begun and np.array_equal(classes, self.classes_)
         if self._begun and not (same and facts["multilabel"] == self.multilabel_):

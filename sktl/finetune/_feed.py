@@ -31,8 +31,11 @@ _MOST_TRIED = 8
 class FedNet(Net):
     """A net that gets the activations at its cut from the engine."""
 
-    def _try_out(self, rows: TrainingRows) -> None:
-        """Send one row through everything, to fail before the images are embedded."""
+    def _try_out(self, rows: TrainingRows) -> torch.Tensor:
+        """Send one row through everything, to fail before the images are embedded.
+
+        What enters the trained part for it comes back.
+        """
         y, weight = self._tensors(rows)
         batches = self.get_iterator(Activations(len(rows), y, weight), training=True)
         if self.max_epochs and not len(batches):
@@ -66,8 +69,15 @@ class FedNet(Net):
                 f"{tuple(x.shape[1:])} come in, and {self._n_outputs()} outputs have "
                 f"to come out. {type(error).__name__}: {error}"
             ) from error
+        return x
 
-    def _data_sets(self, train: TrainingRows, valid: TrainingRows | None, seeds: Seeds):
+    def _data_sets(
+        self,
+        train: TrainingRows,
+        valid: TrainingRows | None,
+        seeds: Seeds,
+        row_bytes: int,
+    ):
         """Return the data sets of activations to train on and to watch."""
         variation = None if self._is_strip(train.images) else variation_of(self.augment)
         rows = [train] if valid is None else [train, valid]
@@ -75,8 +85,7 @@ class FedNet(Net):
         n_views = (self.n_views or 1) if variation is not None else 1
         live = part is None or (variation is not None and self.n_views is None)
         if not live:
-            row = self._activations(train.images.take([0]))
-            needed = row.nbytes * (
+            needed = row_bytes * (
                 n_views * len(train) + (0 if valid is None else len(valid))
             )
             if needed > self.max_bytes:

@@ -20,6 +20,7 @@ from sktl.finetune._activations import as_is
 from sktl.finetune._best_epoch import BestEpoch, StopTraining, is_deliberate
 from sktl.finetune._cut import Cut, cut_at
 from sktl.finetune._head import make_head
+from sktl.finetune._parameters import SAMPLERS
 from sktl.finetune._rates import group_by_depth
 from sktl.finetune._run import opening_epochs
 from sktl.finetune._saved import SavedNet
@@ -128,7 +129,7 @@ class Net(SavedNet):
         """Build the stages behind the cut and the head (skorch's hook)."""
         head = make_head(self.head, self.backbone_.info.n_features, self._n_outputs())
         self.module_ = self._trained_part({}, self._finish_head(head))
-        self._built = {name: getattr(self, name, None) for name in BUILT_FROM}
+        self._built = self._building_parameters()
         self._head_outputs = self._n_outputs()
         return self
 
@@ -147,13 +148,14 @@ class Net(SavedNet):
             keep_statistics=self.weights is not None,
         )
 
+    def _building_parameters(self) -> dict:
+        """Return the parameters that a net is built from, as they are now."""
+        return {name: getattr(self, name, None) for name in BUILT_FROM}
+
     def _changed_parameters(self) -> set[str]:
         """Return those that the net was built from and that were set since."""
-        return {
-            name
-            for name, value in self._built.items()
-            if value != getattr(self, name, None)
-        }
+        now = self._building_parameters()
+        return {name for name, value in self._built.items() if value != now[name]}
 
     def _follow_parameters(self) -> None:
         """Bring a net that goes on training into line with parameters set since."""
@@ -178,11 +180,10 @@ class Net(SavedNet):
             self.module_ = part.to(self.device)
         if changed & {"criterion", "label_smoothing"}:
             self._initialize_criterion()
-        if not hasattr(self, "optimizer_") or changed & {
-            *("unfreeze", "optimizer", "lr_decay")
-        }:
+        if changed & {"unfreeze", "optimizer", "lr_decay"}:
             self._initialize_optimizer()
-        self._built.update({name: getattr(self, name, None) for name in changed})
+        self._need_optimizer()
+        self._built = self._building_parameters()
 
     def _finish_head(self, head: nn.Module) -> nn.Module:
         """Return the head with what comes behind it."""
@@ -294,7 +295,7 @@ class Net(SavedNet):
             # A generator of its own: DataLoader would draw from torch's global one.
             seed = self._run.seed if self._run else 0
             kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
-            if training and not {"sampler", "batch_sampler"} & set(kwargs):
+            if training and not SAMPLERS & set(kwargs):
                 kwargs.setdefault("shuffle", True)
         return iterator(dataset, **kwargs)
 

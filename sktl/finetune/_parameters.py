@@ -25,6 +25,8 @@ from sktl.finetune._run import TrainingRun
 
 # What a parameter with a double underscore may be addressed to.
 PREFIXES = ("callbacks", "criterion", "iterator_train", "iterator_valid", "optimizer")
+# Parameters of an iterator that name rows.
+SAMPLERS = {"sampler", "batch_sampler"}
 
 
 def passed(arguments: dict) -> dict:

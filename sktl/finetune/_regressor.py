@@ -407,7 +407,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     def _adopt(self, facts):
         super()._adopt(facts)
-        self._one_target = facts.get("one_target", True)
+        self._one_target = facts["one_target"]
         head = self.module_.head
         self._target_scale = tuple(
             part.cpu().double().numpy() for part in (head.mean, head.spread)

@@ -8,6 +8,7 @@ from skorch.callbacks import LRScheduler
 
 from sktl.engine import resolve_device
 from sktl.finetune._augment import variation_of
+from sktl.finetune._parameters import SAMPLERS
 
 
 def check_settings(net) -> None:
@@ -29,7 +30,7 @@ def check_settings(net) -> None:
             f"head_init='probe' solves a linear head, and head={net.head!r}. Pass "
             "head_init='random' with a head of your own."
         )
-    sampler = {"sampler", "batch_sampler"} & set(net.get_params_for("iterator_train"))
+    sampler = SAMPLERS & set(net.get_params_for("iterator_train"))
     if sampler and net.early_stopping and not net.train_split:
         raise ValueError(
             f"iterator_train__{sampler.pop()} speaks of the rows to train on, and with "
