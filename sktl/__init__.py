@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 _HOME_OF = {
     "BackboneInfo": "sktl.backbones",
-    "EmbeddingStore": "sktl.engine",
+    "EmbeddingStore": "sktl.store",
     "FineTunedClassifier": "sktl.finetune",
     "FineTunedRegressor": "sktl.finetune",
     "PretrainedFeatures": "sktl.features",
@@ -37,6 +37,7 @@ _SUBPACKAGES = (
     "inspection",
     "model_selection",
     "persistence",
+    "store",
 )
 
 __all__ = [*sorted(_HOME_OF), "__version__"]

@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).parent.parent / "sktl"
 
 # From the ground up; a module imports from its own layer and from those below it.
 LAYERS = [
-    {"exceptions", "_blas", "_extras", "_whole_file"},
+    {"exceptions", "_blas", "_extras", "_whole_file", "_wording"},
     {"images"},
+    {"store"},
     {"backbones"},
     {"engine"},
     {"features", "finetune"},

@@ -3,6 +3,7 @@
 Nothing here needs torch, except preparing pixels for a network.
 """
 
+from sktl.images._input import read_images
 from sktl.images._recipe import Recipe
 from sktl.images._rows import ImageRows
 from sktl.images._tables import is_flat
@@ -14,4 +15,5 @@ __all__ = [
     "check_value_range",
     "is_flat",
     "learn_value_range",
+    "read_images",
 ]
