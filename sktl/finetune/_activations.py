@@ -1,23 +1,31 @@
-"""Data sets of activations at the cut: kept, computed block by block, or live.
+"""Activations at the cut, as data sets: kept in memory, in blocks, or computed live.
 
 Each gives whole batches (``__getitems__``): indexing a tensor once per batch instead
-of once per row and collating is what keeps the head-only loop near a plain one.
+of once per row and collating keeps the loop over a linear head near a plain one.
 """
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from skorch.dataset import Dataset
 from skorch.helper import SliceDataset
-from torch import Tensor, nn
+from torch import Tensor
 
-from sktl.finetune._augment import TransformVariation, Variation, as_floats
-from sktl.images import ImageRows, Recipe
+from sktl._wording import size
+from sktl.engine import FrozenPart, activations
+from sktl.exceptions import CacheWarning
+from sktl.finetune._augment import TransformVariation, Variation, ViewRows, as_floats
+from sktl.finetune._cut import Cut
+from sktl.finetune._training_rows import TrainingRows
+from sktl.images import ImageRows
 
 # Rows to compute first when predicting; as many more at once as fit into the bytes.
 FIRST_BLOCK, BLOCK_BYTES = 128, 256 * 1024**2
@@ -30,31 +38,36 @@ def are_activations(X) -> bool:
     return isinstance(X, Activations)
 
 
-def as_is(batch):
+def whole_batch(batch):
     """Return a batch that a data set has already put together."""
     return batch
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager:
+    """Return the context of mixed precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.partition(":")[0], dtype=getattr(torch, precision))
 
 
 class Activations(Dataset):
     """Rows of what enters the trained part, with targets and weights.
 
     A batch is ``(x, y)``, or ``({"x": x, "sample_weight": weight}, y)`` when weights
-    differ. Without targets ``y`` is a tensor of zeros, as skorch has it.
+    differ. Without targets ``y`` is a tensor of zeros, as in skorch.
 
     What is drawn for a batch follows from the seed, the epoch and the batch's first
     row, so that processes that load batches need not share a random state.
     """
 
-    def __init__(
-        self,
-        n: int,
-        y: Tensor | None = None,
-        weight: Tensor | None = None,
-        seed: int = 0,
-    ):
+    def __init__(self, n: int, rows: TrainingRows | None = None, seed: int = 0):
         self.n = n
-        self.y = torch.zeros(n) if y is None else y
-        self.weight = weight
+        self.y = torch.zeros(n)
+        self.weight = None
+        if rows is not None:
+            self.y = torch.as_tensor(rows.y)
+            if np.ptp(rows.weight) > 0:
+                self.weight = torch.as_tensor(rows.weight, dtype=torch.float32)
         self.epoch = 0
         self._seed = seed
 
@@ -95,17 +108,17 @@ class KeptActivations(Activations):
     Parameters
     ----------
     x : Tensor of shape (n_views * n, ...)
-        All rows of the first view (the images as they are), then the next view, ...
-    n_views : int, default=1
-        Number of views.
+        All rows of the first view (the images themselves), then the next view, ...
+    rows : TrainingRows
+        Targets and weights.
     seed : int, default=0
         Draws the views.
     """
 
-    def __init__(self, x: Tensor, y=None, weight=None, n_views: int = 1, seed: int = 0):
-        super().__init__(len(x) // n_views, y, weight, seed)
+    def __init__(self, x: Tensor, rows: TrainingRows, seed: int = 0):
+        super().__init__(len(rows), rows, seed)
         self.x = x
-        self.n_views = n_views
+        self.n_views = len(x) // len(rows)
 
     def inputs(self, positions: list[int]) -> Tensor:
         """Return the activations of some rows, of a view drawn for each."""
@@ -155,20 +168,13 @@ class LiveActivations(Activations):
     ----------
     images : ImageRows
         The images.
-    recipe : Recipe
-        How the network wants them.
-    value_range : (float, float) or None
-        The scale of their values.
-    device : str
-        Where to vary the pixels and run the frozen stages.
+    source : ActivationSource
+        How pixels are prepared, where frozen stages run, and how much memory decoded
+        pixels may take.
+    rows : TrainingRows, optional
+        Targets and weights.
     variation : Variation, TransformVariation or None
         How pixels are varied.
-    frozen : callable or None
-        From a normalised batch to activations; None when nothing is frozen.
-    autocast : callable
-        Makes the context in which ``frozen`` runs.
-    max_bytes : int
-        Keep decoded pixels in memory up to this size.
     seed : int
         Draws the variations.
     """
@@ -176,68 +182,187 @@ class LiveActivations(Activations):
     def __init__(
         self,
         images: ImageRows,
-        recipe: Recipe,
-        value_range: tuple[float, float] | None,
-        device: str,
-        *,
-        y: Tensor | None = None,
-        weight: Tensor | None = None,
+        source: ActivationSource,
+        rows: TrainingRows | None = None,
         variation: Variation | TransformVariation | None = None,
-        frozen: Callable[[Tensor], Tensor] | None = None,
-        autocast: Callable[[], AbstractContextManager] = nullcontext,
-        max_bytes: int = 0,
         seed: int = 0,
     ):
-        super().__init__(len(images), y, weight, seed)
+        super().__init__(len(images), rows, seed)
         self._images = images
-        self._recipe = recipe
-        self._value_range = value_range
-        self._device = device
+        self._source = source
         self._variation = variation
-        self._frozen = frozen
-        self._autocast = autocast
-        size = recipe.channels * recipe.size[0] * recipe.size[1]
-        size *= 4 if images.scaled else 1
-        self._keeps = size * len(images) <= max_bytes
+        recipe = source.whole.recipe
+        row_bytes = recipe.channels * recipe.size[0] * recipe.size[1]
+        row_bytes *= 4 if images.scaled else 1
+        fits = row_bytes * len(images) <= source.max_bytes
+        self._keeps_pixels = fits and rows is not None  # predictions look but once
         self._pixels: dict[int, Tensor] = {}
 
     def inputs(self, positions: list[int]) -> Tensor:
         """Return the activations of some rows, for new variations of their pixels."""
-        batch = self._prepared(positions).to(self._device)
+        batch = self._prepared(positions).to(self._source.device)
         if self._variation is not None:
             batch = self._variation(as_floats(batch), self.draws(positions))
-        batch = self._recipe.normalise(batch)
-        if self._frozen is None:
-            return batch
-        # Not inference_mode: its tensors may not enter a later backward pass.
-        with torch.no_grad(), self._autocast():
-            return self._frozen(batch).float()
+        return self._source.run_frozen(self._source.whole.recipe.normalise(batch))
 
     def _prepared(self, positions: Sequence[int]) -> Tensor:
         """Return prepared pixels, decoded in threads (decoding releases the GIL)."""
         missing = [i for i in positions if i not in self._pixels]
+        fresh = {}
         if missing:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                fresh = dict(
-                    zip(missing, pool.map(self._prepare, missing), strict=True)
-                )
-            if self._keeps:
+                pixels = pool.map(self._prepare, missing)
+                fresh = dict(zip(missing, pixels, strict=True))
+            if self._keeps_pixels:
                 self._pixels.update(fresh)
-        else:
-            fresh = {}
         found = [self._pixels[i] if i in self._pixels else fresh[i] for i in positions]
         if len({pixels.dtype for pixels in found}) > 1:
             found = [as_floats(pixels) for pixels in found]
         return torch.stack(found)
 
     def _prepare(self, i: int) -> Tensor:
-        return self._images.prepare(i, self._recipe, self._value_range)
+        whole = self._source.whole
+        return self._images.prepare(i, whole.recipe, whole.value_range)
 
 
-def frozen_stages(network: nn.Module, after: str) -> Callable[[Tensor], Tensor]:
-    """Return the function that runs the stages up to and including ``after``."""
+class DataSets:
+    """The data sets to train on and to watch, on their way through skorch's loop."""
 
-    def run(batch: Tensor) -> Tensor:
-        return network.run(batch, upto=after)
+    def __init__(self, train: Activations, valid: Activations | None):
+        self.train = train
+        self.valid = valid
 
-    return run
+
+@dataclass
+class ActivationSource:
+    """Where activations come from: the engine and its store, or frozen stages run live.
+
+    Parameters
+    ----------
+    whole : FrozenPart
+        The whole network, up to its embedding.
+    cut : Cut
+        Where it is cut.
+    device, precision : str
+        Where and in which arithmetic stages run.
+    cache : "session", path, EmbeddingStore or None
+        Where activations are kept.
+    max_bytes : int
+        The most memory that they may take in training.
+    verbose : int
+        Whether to show a progress bar.
+    """
+
+    whole: FrozenPart
+    cut: Cut
+    device: str
+    precision: str
+    cache: object
+    max_bytes: int
+    verbose: int
+
+    def __post_init__(self) -> None:
+        self.frozen = self.cut.part_before(self.whole)
+        self._network = None
+
+    def embeddings(self, images) -> np.ndarray:
+        """Return the embeddings of images."""
+        return self._computed(images, self.whole, self.cache)
+
+    def at_cut(self, images, *, store: bool = True) -> np.ndarray:
+        """Return activations at the cut, which the engine computes once per image."""
+        return self._computed(images, self.frozen, self.cache if store else None)
+
+    def _computed(self, images, part: FrozenPart, cache) -> np.ndarray:
+        return activations(
+            images,
+            part,
+            device=self.device,
+            cache=cache,
+            verbose=self.verbose,
+            label=self.whole.backbone.name,
+        )
+
+    def run_frozen(self, batch: Tensor) -> Tensor:
+        """Return the activations of a normalised batch, computed live."""
+        if self.cut.after is None:
+            return batch
+        if self._network is None:
+            self._network = self.whole.backbone.load()
+            if self.device != "cpu":
+                self._network = copy.deepcopy(self._network).to(self.device)
+        # Not inference_mode: its tensors may not enter a later backward pass.
+        with torch.no_grad(), autocast(self.device, self.precision):
+            return self._network.run(batch, upto=self.cut.after).float()
+
+    def first_row(self, rows: TrainingRows) -> Tensor:
+        """Return what enters the trained part for the first of the rows."""
+        images = rows.images.take([0])
+        if self.frozen is None:
+            return LiveActivations(images, self).inputs([0])
+        return torch.from_numpy(self.at_cut(images))
+
+    def to_predict(self, images: ImageRows) -> Activations:
+        """Return the data set of images to predict."""
+        if self.frozen is None:
+            return LiveActivations(images, self)
+        return BlockActivations(
+            lambda rows: self.at_cut(images.take(list(rows))), len(images)
+        )
+
+    def to_train(
+        self,
+        train: TrainingRows,
+        valid: TrainingRows | None,
+        variation: Variation | TransformVariation | None,
+        n_views: int | None,
+        seed: int,
+        row_bytes: int,
+    ) -> tuple[Activations, Activations | None]:
+        """Return the data sets of rows to train on and to watch.
+
+        Parameters
+        ----------
+        train, valid : TrainingRows
+            The rows; the second may be None.
+        variation : Variation, TransformVariation or None
+            How training images are varied.
+        n_views : int or None
+            How many views of each to keep; None varies images in every epoch.
+        seed : int
+            Draws the views.
+        row_bytes : int
+            What the activations of one image take.
+        """
+        n_views = 1 if variation is None else n_views
+        watched = 0 if valid is None else len(valid)
+        live = self.frozen is None or n_views is None
+        if not live:
+            needed = row_bytes * (n_views * len(train) + watched)
+            if needed > self.max_bytes:
+                live = True
+                warnings.warn(
+                    f"The activations at the cut, after {self.cut.after!r}, take "
+                    f"{size(needed)}, more than max_bytes allows "
+                    f"({size(self.max_bytes)}). The frozen stages run again in every "
+                    "epoch; raise max_bytes, or unfreeze fewer stages.",
+                    CacheWarning,
+                    stacklevel=5,
+                )
+        if live:
+            train_set = LiveActivations(train.images, self, train, variation, seed)
+            if valid is None:
+                return train_set, None
+            return train_set, LiveActivations(valid.images, self, valid)
+        parts = [self.at_cut(train.images)]
+        for number in range(1, n_views):
+            view = ViewRows(train.images, variation, seed, number)
+            parts.append(self.at_cut(view, store=variation.is_storable))
+        train_set = self._kept(parts, train, seed)
+        if valid is None:
+            return train_set, None
+        return train_set, self._kept([self.at_cut(valid.images)], valid)
+
+    def _kept(self, parts: list[np.ndarray], rows: TrainingRows, seed: int = 0):
+        x = torch.from_numpy(np.concatenate(parts) if len(parts) > 1 else parts[0])
+        return KeptActivations(x.to(self.device), rows, seed)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sktl.finetune._content_key import content_key
+from sktl.images import ImageRows, Recipe
 
 # What the words stand for; benchmarks/study_finetune_defaults.md measures them.
 PRESETS = {
@@ -61,6 +61,9 @@ class Variation:
                 f"augment: crop={self.crop!r} is the share of the area to keep, from "
                 "0.05 to 1 (no crop)."
             )
+
+    # Whether views may be kept in the store, under a key that says all about them.
+    is_storable = True
 
     @property
     def key(self) -> str:
@@ -156,13 +159,12 @@ class TransformVariation:
         torch's random state, which is seeded for it and put back.
     """
 
+    # Nobody can tell from a function whether it still does what it did yesterday.
+    is_storable = False
+    key = "transform"
+
     def __init__(self, transform: Callable[[Tensor], Tensor]):
         self.transform = transform
-
-    @cached_property
-    def key(self) -> str:
-        """Text that changes whenever the transform does, and copies of it share."""
-        return f"transform {content_key(self.transform)}"
 
     def __call__(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Return a varied batch (n, c, h, w)."""
@@ -201,3 +203,55 @@ def variation_of(augment) -> Variation | TransformVariation | None:
 def as_floats(batch: Tensor) -> Tensor:
     """Return prepared pixels as floats on a scale from 0 to 1."""
     return batch.float() / 255 if batch.dtype == torch.uint8 else batch
+
+
+class ViewRows:
+    """Images, each varied in one way that stays the same for good.
+
+    A view is a function of the image's content, the variation, the seed and the
+    number of the view, not of the image's place in X. So the activations of a view are
+    computed once and shared by folds, candidates and processes, like those of the
+    image itself. The engine takes it for the images themselves.
+
+    Parameters
+    ----------
+    images : ImageRows
+        The images as they are.
+    variation : Variation or TransformVariation
+        How they are varied.
+    seed : int
+        Draws all views.
+    number : int
+        Which view this is.
+    """
+
+    def __init__(
+        self,
+        images: ImageRows,
+        variation: Variation | TransformVariation,
+        seed: int,
+        number: int,
+    ):
+        self.images = images
+        self.variation = variation
+        self.scaled = images.scaled
+        self._seed = f"{variation.key} seed {seed} view {number} ".encode()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def where(self, i: int) -> str:
+        """Return the words that point to row ``i`` in a message."""
+        return self.images.where(i)
+
+    def fingerprint(self, i: int) -> bytes:
+        """Return 16 bytes that stand for the pixels of this view."""
+        content = self._seed + self.images.fingerprint(i)
+        return hashlib.blake2b(content, digest_size=16).digest()
+
+    def prepare(self, i: int, recipe: Recipe, value_range=None) -> Tensor:
+        """Return the pixels of this view, (c, h, w) floats on a scale from 0 to 1."""
+        pixels = as_floats(self.images.prepare(i, recipe, value_range))
+        generator = torch.Generator()
+        generator.manual_seed(int.from_bytes(self.fingerprint(i)[:7], "little"))
+        return self.variation(pixels[None], generator)[0]

@@ -1,4 +1,4 @@
-"""Stop when validation no longer improves, and keep the best epoch, 0 included."""
+"""Early stopping: keep the best epoch, epoch 0 included, and know when it is enough."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from skorch.callbacks import Callback
 from torch import Tensor
 
 
-class StopTraining(Exception):  # noqa: N818
-    """A callback has asked for the end of training."""
-
-
 class BestEpoch(Callback):
-    """Watch the inner validation and remember the best state of the network.
+    """Watch the held-out rows and remember the best state of the network.
 
     It does so from ``begin`` to ``restore``, and is idle otherwise.
     """
 
     _state: dict[str, Tensor] | None = None
+    is_over = False
 
-    def begin(self, net, score: tuple[float, ...]) -> None:
+    def begin(self, net, measures: dict[str, float]) -> None:
         """Note the state and the score before the first step: epoch 0."""
-        self.best_epoch_ = len(net.history)
-        self.best_score_ = score
-        self._state = copy.deepcopy(net.module_.state_dict())
+        self.is_over = False
+        self._note(net, len(net.history), _score(measures))
 
     def on_epoch_end(self, net, **kwargs) -> None:
         """Compare the epoch with the best so far."""
         if self._state is None:
             return
-        score = net.validation_score(net.history[-1])
+        score = _score(net.history[-1])
         epoch, patience = len(net.history), net.n_iter_no_change
         if score > self.best_score_:
-            self.best_epoch_, self.best_score_ = epoch, score
-            self._state = copy.deepcopy(net.module_.state_dict())
+            self._note(net, epoch, score)
         elif patience is not None and epoch - self.best_epoch_ >= patience:
-            raise StopTraining
+            # The net stops before the next epoch: all callbacks are to see this one.
+            self.is_over = True
+
+    def _note(self, net, epoch: int, score: tuple[float, float]) -> None:
+        self.best_epoch_, self.best_score_ = epoch, score
+        self._state = copy.deepcopy(net.module_.state_dict())
 
     def restore(self, net) -> None:
         """Give the network the state of the best epoch, and let go of the copy."""
@@ -46,6 +46,11 @@ class BestEpoch(Callback):
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "_state"}
+
+
+def _score(measures) -> tuple[float, float]:
+    """Return what is compared: first accuracy, if there is one, then loss."""
+    return measures.get("valid_acc", 0.0), -measures["valid_loss"]
 
 
 def is_deliberate(interrupt: KeyboardInterrupt) -> bool:

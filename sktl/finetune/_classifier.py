@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from numbers import Real
 
 import numpy as np
 import torch
 from sklearn.base import _fit_context
-from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_y, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetClassifier
-from skorch.callbacks import PassthroughScoring
-from torch import nn
-from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from sktl.finetune._activations import are_activations
-from sktl.finetune._base import FineTuned
-from sktl.finetune._head import fill_head
-from sktl.finetune._parameters import passed
-from sktl.finetune._probe import probe_classes
+from sktl.finetune._fine_tuned import FineTuned, passed
+from sktl.finetune._fit import fit
+from sktl.finetune._targets import Labels
 
 
 class FineTunedClassifier(FineTuned, NeuralNetClassifier):
@@ -65,9 +57,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     max_epochs : int, default=20
         Passes over the training images. 0 leaves the probe.
 
-    lr : float or "find", default=1e-3
-        Learning rate of the head. ``"find"`` runs a range test first and keeps its
-        outcome in ``lr_``.
+    lr : float, default=1e-3
+        Learning rate of the head.
 
     lr_decay : float, default=0.3
         Each trained stage learns at ``lr_decay`` times the rate of the one above it.
@@ -76,9 +67,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         How the rates change from step to step.
 
     warmup : float, default=0.1
-        Share of all steps over which the rates rise to their full values; in a
-        training of n < 100 steps to n hundredths of them, for a few long steps would
-        wreck what the head was solved on. 0 begins with the full rates in any case.
+        Share of all steps over which the rates rise to their full values. Runs of
+        n < 100 steps peak at n/100 of them, because a few long steps would wreck what
+        the head was solved on. 0 begins with the full rates in any case.
 
     gradual : bool, default=False
         Whether stages begin to learn one after the other: the head in the first
@@ -89,20 +80,21 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         left-right and crops, ``"strong"`` also rotates, changes colours and erases.
         A dict sets ``flip``, ``vertical_flip``, ``crop``, ``rotate``, ``color`` and
         ``erase``; a callable, such as a transform of ``torchvision.transforms.v2``,
-        gets and returns one image tensor with values from 0 to 1. Mind tasks in which
-        orientation matters, such as digits. Rows of a table that are no images (read
-        as one pixel high) are never varied.
+        gets and returns one image tensor with values from 0 to 1; its views are
+        computed again in each fit, those of a name or a dict are shared through the
+        store. Beware of tasks in which orientation matters, such as digits. Rows of a
+        table that are not images (read as one pixel high) are never varied.
 
     n_views : int or None, default=4
         How augmentation and frozen stages go together. ``k`` draws k views of each
         image once, the first being the image itself, and keeps their activations at
         the cut; each epoch sees one view of each image. 1 is the image alone, not
-        varied. ``None`` varies images anew and runs the frozen stages on them in every
+        varied. ``None`` varies images and runs the frozen stages on them in every
         epoch. No effect where nothing is varied, or nothing frozen.
 
-    mixup, cutmix : float, default=0.0
-        Parameter of the Beta distribution by which rows of a batch are mixed; 0 is
-        off. Mixed are the inputs of the trained part: pixels with
+    mixup : float, default=0.0
+        Parameter of the Beta distribution by which pairs of rows are blended; 0 is
+        off. Blended are the inputs of the trained part: pixels with
         ``unfreeze="all"``, otherwise activations at the cut.
 
     label_smoothing : float, default=0.0
@@ -163,41 +155,22 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         All labels, where some may be missing from ``y``, as in the fold of a rare
         class.
 
-    optimizer : type, default=torch.optim.AdamW
-        What takes the steps. Norms and biases are exempt from its weight decay.
-
-    criterion : type or None, default=None
-        The loss, on logits. ``None`` is cross-entropy, binary for several labels per
-        image.
-
-    iterator_train, iterator_valid : type, default=DataLoader
-        Where batches come from. Training rows are shuffled.
-
-    train_split : callable or None, default=None
-        skorch's inner split, such as ``ValidSplit(5)`` or ``predefined_split(...)``;
-        its validation part is what early stopping watches.
-
-    callbacks : list or None, default=None
-        skorch callbacks.
-
-    predict_nonlinearity : callable, "auto" or None, default="auto"
-        What turns logits into probabilities.
-
     warm_start : bool, default=False
         Whether ``fit`` goes on from the network as it is.
-
-    use_caching : bool or "auto", default="auto"
-        Whether scoring callbacks share one pass over the validation part.
-
-    torch_load_kwargs : dict or None, default=None
-        How ``load_params`` reads files.
 
     verbose : int, default=0
         Print one line per epoch when above 0, and a progress bar for frozen stages.
 
     **kwargs : dict
-        Parameters with a double underscore, as in skorch: ``optimizer__weight_decay``,
-        ``criterion__...``, ``iterator_train__drop_last``, ``callbacks__...``.
+        Parameters of skorch: ``optimizer`` (by default ``torch.optim.AdamW``; norms and
+        biases are exempt from its weight decay), ``criterion`` (on logits; by default
+        cross-entropy, binary for several labels per image), ``callbacks``,
+        ``train_split`` (such as ``ValidSplit(5)`` or ``predefined_split(...)``; its
+        validation part is what early stopping watches), ``iterator_train``,
+        ``iterator_valid``, ``predict_nonlinearity``, ``use_caching``,
+        ``torch_load_kwargs``, and those with a double underscore:
+        ``optimizer__weight_decay``, ``criterion__...``, ``iterator_train__drop_last``,
+        ``callbacks__...``.
 
     Attributes
     ----------
@@ -205,8 +178,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         The labels, sorted.
 
     module_ : torch.nn.Module
-        The trained part: the stages behind the cut and the head. Its input are
-        activations at the cut.
+        The trained part: the stages behind the cut and the head. It takes activations
+        at the cut.
 
     backbone_ : BackboneRef
         Name, facts and fingerprint of the network it started from.
@@ -226,12 +199,6 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     n_iter_ : int
         Number of epochs trained.
-
-    lr_ : float
-        Learning rate of the head.
-
-    lr_curve_ : dict of ndarray
-        Rates and losses of the range test, with ``lr="find"``.
 
     value_range_ : (float, float) or None
         The pixel values that mean black and white; None where the type of the pixels
@@ -260,22 +227,21 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     what the head was solved on. With ``weights=None`` there is nothing to keep, and
     they are trained as well.
 
-    Equal images with equal targets count as one row with the sum of their weights,
-    so weights and repetitions are the same, the order of X plays no part, and no
-    image is on both sides of the inner split of early stopping. A ``train_split``
-    speaks of the rows of X as they are, and so does an ``iterator_train__sampler``,
-    with a ``train_split`` of those to train on.
+    Equal images with equal targets count as one row with the sum of their weights, so
+    weights and repetitions are the same, the order of X plays no part, and no image is
+    on both sides of the inner split of early stopping. A ``train_split`` gets the rows
+    of X unchanged.
 
     Ctrl-C during ``fit`` leaves a usable network, the best so far under early
-    stopping, and goes on to the caller, so that a search ends as well. A callback
-    that ends training the way skorch does it (by raising ``KeyboardInterrupt``) does
-    just that.
+    stopping, and reaches the caller, so that a search ends as well. A callback that
+    ends training the way skorch does it (by raising ``KeyboardInterrupt``) ends only
+    that training.
 
     It is a skorch net: ``history``, ``callbacks``, ``save_params``, ``load_params``
-    and ``initialize`` work as skorch documents (before
-    ``fit``, ``initialize`` needs ``classes``). skorch's ``Checkpoint`` and
-    ``LoadInitState`` save and resume a training. A ``LRScheduler`` of skorch needs
-    ``schedule="constant", warmup=0``.
+    and ``initialize`` work as skorch documents (before ``fit``, ``initialize`` needs
+    ``classes``). skorch's ``Checkpoint`` and ``LoadInitState`` save and resume a
+    training. A ``LRScheduler`` of skorch needs ``schedule="constant", warmup=0``. The
+    guide lists what differs from skorch.
 
     Training goes on with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
     larger ``unfreeze`` set in between opens more stages.
@@ -308,7 +274,6 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "classes": ["array-like", None],
-        "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
     }
 
     def __init__(
@@ -328,7 +293,6 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         augment="light",
         n_views=4,
         mixup=0.0,
-        cutmix=0.0,
         label_smoothing=0.0,
         class_weight=None,
         early_stopping=False,
@@ -344,45 +308,11 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         max_bytes=2 * 1024**3,
         random_state=None,
         classes=None,
-        optimizer=torch.optim.AdamW,
-        criterion=None,
-        iterator_train=DataLoader,
-        iterator_valid=DataLoader,
-        train_split=None,
-        callbacks=None,
-        predict_nonlinearity="auto",
         warm_start=False,
-        use_caching="auto",
-        torch_load_kwargs=None,
         verbose=0,
         **kwargs,
     ):
         super().__init__(**passed(locals()))
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
-        """Train the head and the unfrozen stages on images.
-
-        Parameters
-        ----------
-        X : array-like of images
-            Arrays, paths, encoded bytes, PIL images or flattened rows.
-
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels of any kind, or an indicator matrix when an image may have several.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the images. Weight 2 is the same as the image occurring twice.
-
-        groups : array-like of shape (n_samples,), default=None
-            Images of one group stay on one side of the inner split.
-
-        Returns
-        -------
-        self : FineTunedClassifier
-            The fitted classifier.
-        """
-        return self._train(X, y, sample_weight, groups, anew=not self.warm_start)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None, groups=None):
@@ -402,12 +332,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         self : FineTunedClassifier
             The fitted classifier.
         """
-        if not self._begun and classes is not None:
-            self._announced = np.unique(classes)
-        try:
-            return self._train(X, y, sample_weight, groups, anew=False)
-        finally:
-            vars(self).pop("_announced", None)
+        fit(self, X, y, sample_weight, groups, classes)
+        return self
 
     def predict(self, X):
         """Return the most likely label of each image.
@@ -424,7 +350,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         """
         logits = self._outputs(X)
         if self.multilabel_:
-            return (logits > 0).astype(self._label_dtype)
+            return (logits > 0).astype(self._targets.dtype)
         codes = logits.argmax(1)
         # skorch scores data sets of its own making, whose targets are numbers.
         return codes if are_activations(X) else self.classes_[codes]
@@ -467,270 +393,35 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     @property
     def classes_(self):
         """The labels, sorted."""
-        if "classes_inferred_" in vars(self):
-            return self.classes_inferred_
-        if self.classes is not None:
-            return np.unique(self.classes)
+        if "_targets" in vars(self):
+            return self._targets.classes
         raise AttributeError(f"{type(self).__name__} is not fitted and has no classes_")
+
+    @property
+    def multilabel_(self) -> bool:
+        """Whether an image may have several labels."""
+        return self._targets.several
+
+    def _learn_targets(self, y, classes):
+        return Labels.learn(y, self.classes if classes is None else classes)
+
+    def _expected_targets(self):
+        if self.classes is None:
+            raise ValueError(
+                "initialize() before fit has to know how many classes there are: "
+                "pass them in the parameter classes."
+            )
+        classes = np.unique(self.classes)
+        return Labels(classes, several=False, dtype=classes.dtype)
+
+    def _restore_targets(self, facts):
+        return Labels.restore(facts)
 
     def _get_predict_nonlinearity(self):
         if self.predict_nonlinearity != "auto":
             return super()._get_predict_nonlinearity()
         check_is_fitted(self)
         return _open_sigmoid if self.multilabel_ else _softmax
-
-    # ----- targets
-
-    def _read_target(self, y, *, reset):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if np.asarray(y).dtype.kind == "f":
-            assert_all_finite(y, input_name="y")
-        try:
-            kind = type_of_target(y, input_name="y", raise_unknown=True)
-        except TypeError as error:  # labels that cannot be sorted
-            kinds = sorted({type(label).__name__ for label in np.ravel(y)})
-            raise ValueError(
-                f"y mixes labels of several types, or lacks some: {', '.join(kinds)}. "
-                "Pass labels of one type, with none missing."
-            ) from error
-        check_classification_targets(y)
-        if kind == "multiclass-multioutput":
-            raise ValueError(
-                "y has several columns of classes (multiclass-multioutput). Pass one "
-                "column, an indicator matrix, or use one classifier per column "
-                "(sklearn.multioutput.MultiOutputClassifier)."
-            )
-        several = kind == "multilabel-indicator"
-        y = _check_y(y, multi_output=several, estimator=self)
-        y = np.asarray(y)
-        if reset:
-            self.multilabel_ = several
-            self._label_dtype = y.dtype
-            self.classes_inferred_ = self._find_classes(y)
-        elif several != self.multilabel_:
-            raise ValueError(
-                "y is an indicator matrix in one call and a vector of labels in "
-                "another; training can only go on with targets of the same kind."
-            )
-        if several:
-            if y.shape[1] != len(self.classes_):
-                raise ValueError(
-                    f"y has {y.shape[1]} columns, but there are {len(self.classes_)} "
-                    "labels."
-                )
-            return y.astype(np.float32)
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        unknown = np.unique(y[self.classes_[codes] != y])
-        if len(unknown):
-            raise ValueError(
-                "y has labels that are not among the classes: "
-                f"{unknown[:10].tolist()}. Name all classes in the parameter classes, "
-                "or in the first call of partial_fit."
-            )
-        return codes
-
-    def _find_classes(self, y: np.ndarray) -> np.ndarray:
-        """Return the labels that were announced, or those that are there."""
-        if y.ndim == 2:
-            return np.arange(y.shape[1])
-        if hasattr(self, "_announced"):
-            return self._announced
-        return np.unique(y if self.classes is None else self.classes)
-
-    def _check_target(self, target, weight):
-        if self.multilabel_:
-            if self.class_weight is not None:
-                raise ValueError(
-                    "class_weight applies to one label per image, and y is an "
-                    "indicator matrix. Pass sample_weight instead."
-                )
-            return
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least 2 classes, but y has "
-                f"only one class: {self.classes_.tolist()[0]!r}."
-            )
-        present = np.unique(target[weight > 0])
-        if len(present) < 2 and not self._begun and not hasattr(self, "_announced"):
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least 2 classes, but only "
-                "one class has a weight above zero: "
-                f"{self.classes_.tolist()[present[0]]!r}."
-            )
-        if isinstance(self.class_weight, Mapping):
-            self._check_class_weight(self.class_weight, present)
-
-    def _check_class_weight(self, class_weight, present: np.ndarray) -> None:
-        """Raise on class weights that leave nothing to learn, or mean other classes."""
-        labels = [self.classes_.tolist()[code] for code in present]
-        unknown = [key for key in class_weight if key not in self.classes_]
-        if unknown and any(label not in class_weight for label in labels):
-            raise ValueError(
-                f"class_weight has weights for {unknown}, which are not among the "
-                f"classes, {self.classes_.tolist()}."
-            )
-        values = np.array([class_weight.get(label, 1.0) for label in labels], float)
-        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-            raise ValueError(
-                f"class_weight={dict(class_weight)!r}: weights have to be finite, not "
-                "negative, and above 0 for at least one class that is there."
-            )
-
-    def _weigh(self, rows):
-        if self.class_weight is not None:
-            n_classes = len(self.classes_)
-            total = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
-            if isinstance(self.class_weight, Mapping):
-                factor = [self.class_weight.get(label, 1.0) for label in self.classes_]
-                factor = np.array(factor, dtype=np.float64)
-            else:
-                present = total > 0
-                factor = np.zeros(n_classes)
-                factor[present] = total.sum() / (present.sum() * total[present])
-            rows.weight = rows.weight * factor[rows.y]
-        super()._weigh(rows)
-
-    def _stratifies(self, y):
-        return not self.multilabel_
-
-    def _adopt_targets(self):
-        self._initialize_criterion()  # it is another one for several labels per image
-
-    def _facts(self):
-        return {
-            **super()._facts(),
-            "classes": self.classes_.tolist(),
-            "dtype": self.classes_.dtype.str,
-            "multilabel": self.multilabel_,
-            "label_dtype": self._label_dtype.str,
-        }
-
-    def _adopt(self, facts):
-        classes = np.array(facts["classes"], dtype=facts["dtype"])
-        same = self._begun and np.array_equal(classes, self.classes_)
-        if self._begun and not (same and facts["multilabel"] == self.multilabel_):
-            several = " (several for an image)"
-            raise ValueError(
-                f"The weights were trained on the labels {classes.tolist()}"
-                f"{several * facts['multilabel']}, and this net on "
-                f"{self.classes_.tolist()}{several * self.multilabel_}."
-            )
-        super()._adopt(facts)
-        self.classes_inferred_ = classes
-        self.multilabel_ = facts["multilabel"]
-        self._label_dtype = np.dtype(facts["label_dtype"])
-        self._initialize_criterion()
-
-    def _n_outputs(self):
-        if "classes_inferred_" not in vars(self):
-            if self.classes is None:
-                raise ValueError(
-                    "initialize() before fit has to know how many classes there are: "
-                    "pass them in the parameter classes."
-                )
-            self.multilabel_ = False
-        return len(self.classes_)
-
-    # ----- head and loss
-
-    def _fill_head(self, embeddings, train):
-        solution = probe_classes(
-            embeddings,
-            train.y,
-            train.weight,
-            train.counts,
-            len(self.classes_),
-            train.groups,
-        )
-        fill_head(self.module_.head, *solution)
-
-    def _criterion(self):
-        if self.criterion is not None:
-            return self.criterion
-        return nn.BCEWithLogitsLoss if self.multilabel_ else nn.CrossEntropyLoss
-
-    def _adapt_criterion(self, kwargs, accepted):
-        if self.label_smoothing and "label_smoothing" in accepted:
-            kwargs.setdefault("label_smoothing", self.label_smoothing)
-        elif self.label_smoothing and not self.multilabel_:
-            raise ValueError(
-                f"label_smoothing={self.label_smoothing} has no effect with "
-                f"criterion={self.criterion!r}, which has no such parameter."
-            )
-
-    def _row_losses(self, y_pred, y_true, training):
-        criterion = self.criterion_
-        if isinstance(criterion, nn.CrossEntropyLoss) and not training:
-            # What is watched is the plain loss: smoothing is a means of training.
-            return functional.cross_entropy(
-                y_pred, y_true, weight=criterion.weight, reduction="none"
-            )
-        if isinstance(criterion, nn.NLLLoss):
-            y_pred = y_pred.log_softmax(-1)
-        if self.multilabel_ and training and self.label_smoothing:
-            smooth = self.label_smoothing
-            y_true = y_true * (1 - smooth) + smooth / 2
-        return criterion(y_pred, y_true)
-
-    @property
-    def _score_callbacks(self):
-        return [("valid_acc", PassthroughScoring("valid_acc", lower_is_better=False))]
-
-    def validation_step(self, batch, **fit_params):
-        """Return loss, outputs and accuracy of a batch (skorch's hook).
-
-        Parameters
-        ----------
-        batch : tuple
-            Activations and targets.
-
-        **fit_params : dict
-            Not used.
-
-        Returns
-        -------
-        step : dict
-            ``loss``, ``y_pred`` and ``acc``.
-        """
-        step = super().validation_step(batch, **fit_params)
-        X, y = batch
-        y = y.to(step["y_pred"].device)
-        if self.multilabel_:
-            hits = ((step["y_pred"] > 0) == (y > 0.5)).float().mean(1)
-        else:
-            hits = (step["y_pred"].argmax(1) == y).float()
-        if isinstance(X, Mapping) and "sample_weight" in X:
-            hits = hits * X["sample_weight"].to(hits.device)
-        step["acc"] = hits.mean().item()
-        return step
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Note the accuracy of a validation batch in the history."""
-        if not training and "acc" in kwargs:
-            self.history.record_batch("valid_acc", kwargs["acc"])
-
-    def _measures(self, step):
-        return {**super()._measures(step), "valid_acc": step["acc"]}
-
-    def validation_score(self, measures):
-        """Return what early stopping compares: accuracy, then loss.
-
-        Parameters
-        ----------
-        measures : dict
-            The measures of an epoch, as the history has them.
-
-        Returns
-        -------
-        score : tuple of float
-            Compared from left to right; larger is better.
-        """
-        return measures["valid_acc"], -measures["valid_loss"]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

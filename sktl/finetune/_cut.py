@@ -1,13 +1,14 @@
-"""``Cut``: where a network is cut, and which stages behind the cut are trained."""
+"""Where a network is cut: what is frozen and computed once, and what is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from numbers import Integral
 
-from sktl.backbones import BackboneInfo
+from sktl.backbones import BackboneInfo, BackboneRef
+from sktl.engine import FrozenPart
 from sktl.exceptions import StageNotFoundError
 
 
@@ -22,8 +23,8 @@ class Cut:
     behind : tuple of str
         All stages behind the cut, in order.
     trained : tuple of str
-        Those of them whose parameters are trained. A stage that lies behind the cut
-        and is not trained passes gradients on and stays as it is.
+        Those of them whose parameters are trained. A stage behind the cut that is not
+        trained passes gradients on and stays unchanged.
     """
 
     after: str | None
@@ -32,20 +33,21 @@ class Cut:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """Stages behind the cut that stay as they are."""
+        """Stages behind the cut that stay unchanged."""
         return tuple(name for name in self.behind if name not in self.trained)
 
-    @property
-    def depths(self) -> dict[str, int]:
-        """How deep each trained stage lies: 1 for the one below the head."""
-        return {name: 1 + i for i, name in enumerate(reversed(self.trained))}
+    def part_before(self, whole: FrozenPart) -> FrozenPart | None:
+        """Return what is frozen of the network; None when nothing is.
+
+        ``whole`` is the network up to its embedding. With nothing behind the cut they
+        are the same, and fine-tuning shares its rows with ``PretrainedFeatures``.
+        """
+        if self.after is None or not self.behind:
+            return whole if self.after else None
+        return replace(whole, layers=(self.after,), pool="none")
 
 
-def cut_at(
-    unfreeze: str | int | Collection[str],
-    info: BackboneInfo,
-    with_parameters: Callable[[], Collection[str]],
-) -> Cut:
+def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     """Return the cut that ``unfreeze`` asks for.
 
     Parameters
@@ -53,18 +55,20 @@ def cut_at(
     unfreeze : "head", "all", int, str or collection of str
         Nothing, everything, the last k stages that have parameters, or names and
         patterns of stages.
-    info : BackboneInfo
-        The network; a cut at its end needs no more than that.
-    with_parameters : callable
-        Returns the stages that have something to train. Called only when needed,
-        because it loads the network.
+    backbone : BackboneRef
+        The network. It is loaded only if some of it is to be trained.
     """
-    if (isinstance(unfreeze, str) and unfreeze == "head") or (
-        isinstance(unfreeze, Integral) and unfreeze == 0
-    ):
+    info = backbone.info
+    if isinstance(unfreeze, str) and unfreeze == "head":
+        unfreeze = 0
+    if isinstance(unfreeze, Integral) and unfreeze == 0:
         return Cut(after=info.stages[-1], behind=(), trained=())
-    has_parameters = set(with_parameters())
-    trainable = [name for name in info.stages if name in has_parameters]
+    stages = backbone.load().stages
+    trainable = [
+        name
+        for name in info.stages
+        if next(stages[name].parameters(), None) is not None
+    ]
     if isinstance(unfreeze, str) and unfreeze == "all":
         trained = trainable
     elif isinstance(unfreeze, Integral):

@@ -1,41 +1,99 @@
-"""``check_settings``: parameters that contradict one another, or what is here."""
+"""The parameters of fine-tuned estimators: values, names and conflicts."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import os
+from collections.abc import Collection, Mapping
+from numbers import Integral, Real
 
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import LRScheduler
 
 from sktl.engine import resolve_device
 from sktl.finetune._augment import variation_of
-from sktl.finetune._parameters import SAMPLERS
+from sktl.store import EmbeddingStore
+
+CONSTRAINTS: dict = {
+    "backbone": [str, HasMethods(["forward", "state_dict"]), callable],
+    "weights": [str, os.PathLike, None],
+    "unfreeze": [Interval(Integral, 0, None, closed="left"), str, list, tuple],
+    "head": [StrOptions({"linear"}), callable],
+    "head_init": [StrOptions({"probe", "random"})],
+    "max_epochs": [Interval(Integral, 0, None, closed="left")],
+    "lr": [Interval(Real, 0, None, closed="neither")],
+    "lr_decay": [Interval(Real, 0, 1, closed="right")],
+    "schedule": [StrOptions({"constant", "cosine", "onecycle"})],
+    "warmup": [Interval(Real, 0, 1, closed="left")],
+    "gradual": ["boolean"],
+    "augment": [StrOptions({"none", "light", "strong"}), Mapping, callable],
+    "n_views": [Interval(Integral, 1, None, closed="left"), None],
+    "mixup": [Interval(Real, 0, None, closed="left")],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
+    "batch_size": [Interval(Integral, 1, None, closed="left")],
+    "image_size": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
+    "image_shape": [list, tuple, None],
+    "value_range": [list, tuple, None],
+    "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+    "device": [str],
+    "cache": [str, os.PathLike, EmbeddingStore, None],
+    "max_bytes": [Interval(Integral, 0, None, closed="left")],
+    "random_state": ["random_state"],
+    "warm_start": ["boolean"],
+    "verbose": ["verbose"],
+}
+# skorch's own parameters: accepted as keywords, known by these names.
+EXPERT_CONSTRAINTS: dict = {
+    "optimizer": [callable],
+    "criterion": [callable, None],
+    "iterator_train": [callable],
+    "iterator_valid": [callable],
+    "train_split": [callable, None],
+    "callbacks": [list, str, None],
+    "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
+    "use_caching": ["boolean", StrOptions({"auto"})],
+    "torch_load_kwargs": [dict, None],
+}
+# What a parameter with a double underscore may begin with.
+PREFIXES = ("callbacks", "criterion", "iterator_train", "iterator_valid", "optimizer")
+
+
+def check_name(name: str, known: Collection[str], caller: str) -> None:
+    """Raise on a name that is no parameter, and suggest one that is."""
+    prefix, _, rest = name.partition("__")
+    if name in known or (prefix in PREFIXES and rest):
+        return
+    close = difflib.get_close_matches(name, [*known, *PREFIXES], n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(
+        f"{caller} got an unknown parameter {name!r}.{hint} Besides its own it takes "
+        f"those that begin with {', '.join(prefix + '__' for prefix in PREFIXES)}."
+    )
 
 
 def check_settings(net) -> None:
-    """Raise on parameters that contradict one another, or what is here."""
+    """Raise on parameters that contradict one another, or this machine."""
     resolve_device(net.device)
-    if net.lr == "find" and "optimizer__lr" in vars(net):
-        raise ValueError(
-            f"lr='find' looks for the rate that optimizer__lr="
-            f"{vars(net)['optimizer__lr']!r} sets. Pass one of them."
-        )
+    for name in ("sampler", "batch_sampler"):
+        if f"iterator_train__{name}" in vars(net):
+            raise ValueError(
+                f"iterator_train__{name} draws rows by their position in X, but equal "
+                "rows are trained on as one, in an order of their own. Use "
+                "sample_weight, or class_weight='balanced', instead."
+            )
     if net.early_stopping and not net.train_split and not net.validation_fraction:
         raise ValueError(
-            "early_stopping=True watches a validation part, and "
-            "validation_fraction=0 with train_split=None leaves none. Set "
-            "validation_fraction above 0, or pass train_split."
+            "early_stopping=True watches held-out rows, and validation_fraction=0 with "
+            "train_split=None holds out none. Set validation_fraction above 0, or pass "
+            "train_split."
         )
     if net.head_init == "probe" and net.head != "linear":
         raise ValueError(
             f"head_init='probe' solves a linear head, and head={net.head!r}. Pass "
             "head_init='random' with a head of your own."
-        )
-    sampler = SAMPLERS & set(net.get_params_for("iterator_train"))
-    if sampler and net.early_stopping and not net.train_split:
-        raise ValueError(
-            f"iterator_train__{sampler.pop()} speaks of the rows to train on, and with "
-            "early_stopping=True chance holds some of X out. Say which through "
-            "train_split."
         )
     variation_of(net.augment)
     _check_callbacks(net)
@@ -55,25 +113,22 @@ def _check_callbacks(net) -> None:
         )
     own = [] if isinstance(net.callbacks, str) else net.callbacks or []
     own = [item[-1] if isinstance(item, tuple | list) else item for item in own]
-    if not net.early_stopping and not net.train_split:
-        for callback in own:
-            watched = _watched(callback)
-            if watched.startswith("valid"):
-                raise ValueError(
-                    f"The callback {_name(callback)} watches {watched!r}, and "
-                    "nothing is held out to validate on. Pass early_stopping=True "
-                    "(which needs no callback), train_split=ValidSplit(5), or "
-                    "another monitor, such as 'train_loss'."
-                )
-    scheduler = any(
-        isinstance(item, LRScheduler) or item is LRScheduler for item in own
-    )
-    if scheduler and (net.schedule != "constant" or net.warmup):
-        raise ValueError(
-            f"The LRScheduler among the callbacks and schedule={net.schedule!r}, "
-            f"warmup={net.warmup!r} would both set the learning rates. Pass "
-            "schedule='constant', warmup=0, or drop the callback."
-        )
+    for callback in own:
+        kind = callback if isinstance(callback, type) else type(callback)
+        watched = _watched(callback)
+        if watched.startswith("valid") and not (net.early_stopping or net.train_split):
+            raise ValueError(
+                f"The callback {kind.__name__} watches {watched!r}, and nothing is "
+                "held out to validate on. Pass early_stopping=True (which needs no "
+                "callback), train_split=ValidSplit(5), or another monitor, such as "
+                "'train_loss'."
+            )
+        if issubclass(kind, LRScheduler) and (net.schedule != "constant" or net.warmup):
+            raise ValueError(
+                f"The LRScheduler among the callbacks and schedule={net.schedule!r}, "
+                f"warmup={net.warmup!r} would both set the learning rates. Pass "
+                "schedule='constant', warmup=0, or drop the callback."
+            )
 
 
 def _watched(callback) -> str:
@@ -83,8 +138,3 @@ def _watched(callback) -> str:
         parameters = inspect.signature(callback).parameters
         monitor = parameters["monitor"].default if "monitor" in parameters else None
     return monitor if isinstance(monitor, str) else ""
-
-
-def _name(callback) -> str:
-    kind = callback if isinstance(callback, type) else type(callback)
-    return kind.__name__

@@ -11,9 +11,8 @@ from torchvision.transforms import v2
 from sktl import EmbeddingStore, FineTunedClassifier, PretrainedFeatures
 from sktl.engine import images_embedded
 from sktl.exceptions import CacheWarning
-from sktl.finetune._augment import Variation, variation_of
-from sktl.finetune._mixing import Mixing
-from sktl.finetune._views import ViewRows
+from sktl.finetune._augment import Variation, ViewRows, variation_of
+from sktl.finetune._training import Mixup
 from sktl.images import ImageRows, Recipe
 
 
@@ -33,9 +32,6 @@ def embedded_by(run):
     before = images_embedded()
     run()
     return images_embedded() - before
-
-
-# ----- once per image
 
 
 def test_search_over_rates_pays_for_the_frozen_part_once(stripes, tmp_path):
@@ -120,9 +116,6 @@ def test_repeated_rows_are_rows_with_weight(stripes):
     assert not np.allclose(a.predict_proba(X), plain.predict_proba(X), atol=1e-3)
 
 
-# ----- augmentation
-
-
 @pytest.fixture
 def batch(stripes):
     return torch.from_numpy(stripes[0][:8]).permute(0, 3, 1, 2).float() / 255
@@ -190,6 +183,15 @@ def test_transform_of_the_user_is_seeded_and_leaves_torch_alone(stripes, batch):
     )
 
 
+def test_views_of_a_function_are_not_stored(stripes, tmp_path):
+    X, y = stripes
+    net = tuned(augment=v2.RandomHorizontalFlip(), n_views=3, cache=tmp_path)
+    assert embedded_by(lambda: net.fit(X, y)) == 3 * len(X)
+    # Nobody can tell whether it has changed: only the images themselves are known.
+    assert embedded_by(lambda: net.fit(X, y)) == 2 * len(X)
+    assert EmbeddingStore(tmp_path).info()["rows"] == len(X)
+
+
 def test_transform_that_changes_the_shape_is_an_error(stripes):
     X, y = stripes
     with pytest.raises(ValueError, match="same shape"):
@@ -224,41 +226,19 @@ def test_augmentation_reaches_the_network(stripes):
         assert not np.allclose(reference, varied, atol=1e-3)
 
 
-# ----- mixing
-
-
 def test_mixup_blends_rows():
     x = torch.arange(6.0)[:, None].repeat(1, 3)
-    mixed, partner, share = Mixing(1.0, 0.0, False, seed=0)(x)
+    mixed, partner, share = Mixup(1.0, seed=0)(x)
     torch.testing.assert_close(mixed, share * x + (1 - share) * x[partner])
     assert 0 < share < 1
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_cutmix_pastes_the_share_that_it_says(channels_last):
-    x = torch.arange(6.0)[:, None, None, None].repeat(1, 12, 12, 12)
-    mixed, partner, share = Mixing(0.0, 1.0, channels_last, seed=1)(x)
-    own = mixed == x
-    moved = partner != torch.arange(6)
-    assert own[moved].float().mean().item() == pytest.approx(share, abs=1e-6)
-    assert torch.equal(mixed[~own], x[partner][~own])
-    # A rectangle in space, through all channels.
-    assert (own == own.narrow(3 if channels_last else 1, 0, 1)).all()
-
-
-@pytest.mark.parametrize("params", [{"mixup": 0.4}, {"cutmix": 1.0}])
-def test_mixing_changes_training_only(stripes, params):
+def test_mixing_changes_training_only(stripes):
     X, y = stripes
-    net = tuned(max_epochs=6, **params).fit(X, y)
+    net = tuned(max_epochs=6, mixup=0.4).fit(X, y)
     plain = tuned(max_epochs=6).fit(X, y)
     assert not np.allclose(net.predict_proba(X), plain.predict_proba(X), atol=1e-3)
     assert net.score(X, y) == 1.0
-
-
-def test_cutmix_without_maps_is_an_error(stripes):
-    X, y = stripes
-    with pytest.raises(ValueError, match="cutmix needs maps"):
-        tuned(unfreeze="head", cutmix=1.0).fit(X, y)
 
 
 def test_warning_filters_for_several_classes_are_let_through(stripes, monkeypatch):

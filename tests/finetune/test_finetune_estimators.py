@@ -14,7 +14,6 @@ import pytest
 import torch
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -23,27 +22,8 @@ from sklearn.svm import SVC
 from skorch.callbacks import Callback
 from skorch.exceptions import DeviceWarning
 
-from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
+from sktl import FineTunedClassifier, PretrainedFeatures
 from sktl.engine import images_embedded
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:200].reshape(-1, 8, 8).astype(np.uint8) * 15, y[:200]
-
-
-def classifier(**params):
-    defaults = {"max_epochs": 2, "augment": "none", "random_state": 0}
-    return FineTunedClassifier("lenet5", **{**defaults, **params})
-
-
-def regressor(**params):
-    defaults = {"max_epochs": 2, "augment": "none", "random_state": 0}
-    return FineTunedRegressor("lenet5", **{**defaults, **params})
-
-
-# ----- targets
 
 
 @pytest.mark.parametrize(
@@ -56,7 +36,7 @@ def regressor(**params):
     ],
     ids=["str", "object", "gaps", "bool"],
 )
-def test_labels_of_any_kind_come_back(digits, labels):
+def test_labels_of_any_kind_come_back(digits, labels, classifier):
     X, y = digits
     net = classifier().fit(X, labels[y])
     assert list(net.classes_) == sorted(set(labels))
@@ -65,7 +45,7 @@ def test_labels_of_any_kind_come_back(digits, labels):
     assert net.predict_proba(X).dtype == np.float32
 
 
-def test_two_classes_have_one_decision(digits):
+def test_two_classes_have_one_decision(digits, classifier):
     X, y = digits
     net = classifier().fit(X, y > 4)
     decision = net.decision_function(X)
@@ -76,7 +56,7 @@ def test_two_classes_have_one_decision(digits):
 
 
 @pytest.mark.parametrize("params", [{}, {"early_stopping": True, "mixup": 0.2}])
-def test_several_labels_per_image(digits, params):
+def test_several_labels_per_image(digits, params, classifier):
     X, y = digits
     Y = np.stack([y > 4, y % 2 == 0, y == 3], axis=1).astype(int)
     net = classifier(label_smoothing=0.05, **params).fit(X, Y)
@@ -86,7 +66,7 @@ def test_several_labels_per_image(digits, params):
     assert net.score(X, Y) > 0.85
 
 
-def test_several_targets(digits):
+def test_several_targets(digits, regressor):
     X, y = digits
     Y = np.stack([y * 1000.0, -0.001 * y], axis=1)
     net = regressor().fit(X, Y)
@@ -95,7 +75,7 @@ def test_several_targets(digits):
     assert np.abs(net.predict(X) - Y).mean(0)[1] < 0.002
 
 
-def test_class_weight_moves_the_decision(digits):
+def test_class_weight_moves_the_decision(digits, classifier):
     X, y = digits
     y = (y == 8).astype(int)
     shares = {
@@ -110,7 +90,7 @@ def test_class_weight_moves_the_decision(digits):
     assert chance["none"] < chance["balanced"] < chance["dict"]
 
 
-def test_balanced_is_the_dict_that_it_stands_for(digits):
+def test_balanced_is_the_dict_that_it_stands_for(digits, classifier):
     X, y = digits
     y = (y == 8).astype(int)
     n, n1 = len(y), y.sum()
@@ -120,14 +100,14 @@ def test_balanced_is_the_dict_that_it_stands_for(digits):
     np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-5)
 
 
-def test_label_smoothing_tempers(digits):
+def test_label_smoothing_tempers(digits, classifier):
     X, y = digits
     plain = classifier(max_epochs=20).fit(X, y).predict_proba(X).max(1).mean()
     net = classifier(max_epochs=20, lr=1e-2, label_smoothing=0.3).fit(X, y)
     assert net.predict_proba(X).max(1).mean() < plain - 0.05
 
 
-def test_classes_that_a_fold_lacks_can_be_named(digits):
+def test_classes_that_a_fold_lacks_can_be_named(digits, classifier):
     X, y = digits
     net = classifier(classes=range(12)).fit(X[y < 9], y[y < 9])
     assert list(net.classes_) == list(range(12))
@@ -135,7 +115,7 @@ def test_classes_that_a_fold_lacks_can_be_named(digits):
     assert net.score(X[y < 9], y[y < 9]) > 0.9
 
 
-def test_criterion_of_the_user(digits):
+def test_criterion_of_the_user(digits, classifier, regressor):
     X, y = digits
     net = classifier(
         criterion=torch.nn.MultiMarginLoss,
@@ -172,18 +152,18 @@ def test_backbone_may_be_a_module_of_the_user(digits):
     assert all(torch.equal(before[name], v) for name, v in module.state_dict().items())
 
 
-def test_mixed_precision_answers_in_float32(digits):
+def test_mixed_precision_answers_in_float32(digits, classifier):
     X, y = digits
     exact = classifier(unfreeze=2).fit(X, y).predict_proba(X)
     net = classifier(unfreeze=2, precision="bfloat16").fit(X, y)
     assert net.predict_proba(X).dtype == np.float32
-    assert net.precision_ == "bfloat16"
+    assert net.embedding_part_.precision == "bfloat16"
     assert {p.dtype for p in net.module_.parameters()} == {torch.float32}
     np.testing.assert_allclose(net.predict_proba(X), exact, atol=0.1)
     assert not np.array_equal(net.predict_proba(X), exact)
 
 
-def test_weights_and_groups_are_routed(digits):
+def test_weights_and_groups_are_routed(digits, classifier):
     X, y = digits
     weight, groups = np.linspace(0, 2, len(y)), np.arange(200) // 2
     with config_context(enable_metadata_routing=True):
@@ -209,9 +189,6 @@ def test_weights_and_groups_are_routed(digits):
     assert not np.array_equal(found, plain.predict_proba(X))
 
 
-# ----- errors
-
-
 @pytest.mark.parametrize(
     ("params", "match"),
     [
@@ -219,7 +196,6 @@ def test_weights_and_groups_are_routed(digits):
         ({"unfreeze": "nothing"}, "unfreeze: 'nothing' matches no stage"),
         ({"n_views": 0}, "'n_views' parameter"),
         ({"lr": -1.0}, "'lr' parameter"),
-        ({"lr": "guess"}, "'lr' parameter"),
         ({"max_epochs": -1}, "'max_epochs' parameter"),
         ({"schedule": "linear"}, "'schedule' parameter"),
         ({"augment": "wild"}, "'augment' parameter"),
@@ -236,7 +212,9 @@ def test_weights_and_groups_are_routed(digits):
         ({"precision": "int8"}, "'precision' parameter"),
     ],
 )
-def test_bad_settings_are_named_before_anything_is_computed(digits, params, match):
+def test_bad_settings_are_named_before_anything_is_computed(
+    digits, params, match, classifier
+):
     X, y = digits
     before = images_embedded()
     with pytest.raises(ValueError, match=match):
@@ -260,14 +238,16 @@ def test_bad_settings_are_named_before_anything_is_computed(digits, params, matc
         (lambda X, y: (X[:0], y[:0]), "0 sample"),
     ],
 )
-def test_bad_data_is_named_before_anything_is_computed(digits, change, match):
+def test_bad_data_is_named_before_anything_is_computed(
+    digits, change, match, classifier
+):
     before = images_embedded()
     with pytest.raises(ValueError, match=match):
         classifier(cache=None).fit(*change(*digits))
     assert images_embedded() == before
 
 
-def test_bad_targets_of_the_regressor(digits):
+def test_bad_targets_of_the_regressor(digits, regressor):
     X, y = digits
     with pytest.raises(ValueError, match="NaN"):
         regressor().fit(X, np.where(y > 4, np.nan, y))
@@ -275,24 +255,23 @@ def test_bad_targets_of_the_regressor(digits):
         regressor().fit(X, y).partial_fit(X, np.stack([y, y, y], 1))
 
 
-def test_too_few_rows_to_hold_one_out(digits):
+def test_too_few_rows_to_hold_one_out(digits, classifier):
     X, y = digits
     first = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
-    with pytest.raises(ValueError, match=r"validation_fraction=0.1 .* n_samples=10"):
+    with pytest.raises(
+        ValueError, match=r"validation_fraction=0.1 .* 10 rows leave none"
+    ):
         classifier(early_stopping=True).fit(X[first], y[first])
-    with pytest.raises(ValueError, match="at least two groups"):
+    with pytest.raises(ValueError, match="and a group, to train on"):
         classifier(early_stopping=True).fit(X, y, groups=np.zeros(200))
 
 
-def test_criterion_without_rows_takes_no_weights(digits):
+def test_criterion_without_rows_takes_no_weights(digits, classifier):
     X, y = digits
     net = classifier(criterion=torch.nn.CrossEntropyLoss, criterion__reduction="mean")
     net.fit(X, y)
     with pytest.raises(ValueError, match="one number for the whole batch"):
         net.fit(X, y, sample_weight=np.arange(200))
-
-
-# ----- pickles
 
 
 def test_pickle_holds_only_what_was_trained(stripes):
@@ -313,7 +292,7 @@ def test_pickle_holds_only_what_was_trained(stripes):
     assert sizes[1] < 100_000
 
 
-def test_unpickled_net_goes_on_training(digits):
+def test_unpickled_net_goes_on_training(digits, classifier):
     X, y = digits
     net = pickle.loads(pickle.dumps(classifier().fit(X, y)))
     net.set_params(lr=1e-4, optimizer__weight_decay=0.0).partial_fit(X, y)
@@ -322,7 +301,7 @@ def test_unpickled_net_goes_on_training(digits):
     assert len(clone(net).fit(X, y).history) == 2
 
 
-def test_net_of_a_missing_gpu_moves_to_the_cpu(digits):
+def test_net_of_a_missing_gpu_moves_to_the_cpu(digits, classifier):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     X, y = digits
@@ -345,7 +324,7 @@ def test_net_of_a_missing_gpu_moves_to_the_cpu(digits):
         {"unfreeze": "all"},
     ],
 )
-def test_net_of_a_gpu_loads_on_a_cpu(digits, precision, mode, tmp_path):
+def test_net_of_a_gpu_loads_on_a_cpu(digits, precision, mode, tmp_path, classifier):
     X, y = digits
     net = classifier(precision=precision, **mode).fit(X, y)
     assert next(net.module_.parameters()).is_cuda
@@ -367,9 +346,6 @@ def test_net_of_a_gpu_loads_on_a_cpu(digits, precision, mode, tmp_path):
     np.testing.assert_allclose(net.predict_proba(X), on_cpu, atol=0.05)
 
 
-# ----- interrupts
-
-
 class CtrlC(Callback):
     """Interrupt training the way the terminal does, by a signal."""
 
@@ -381,7 +357,7 @@ class CtrlC(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_interrupt_leaves_the_best_net_and_goes_on_to_the_caller(digits):
+def test_interrupt_leaves_the_best_net_and_goes_on_to_the_caller(digits, classifier):
     X, y = digits
     params = {"early_stopping": True, "validation_fraction": 0.3, "lr": 1.0}
     net = classifier(callbacks=[CtrlC(epoch=3)], max_epochs=9, **params)
@@ -395,14 +371,14 @@ def test_interrupt_leaves_the_best_net_and_goes_on_to_the_caller(digits):
     pickle.loads(pickle.dumps(net)).predict(X)
 
 
-def test_interrupt_ends_a_search(digits):
+def test_interrupt_ends_a_search(digits, classifier):
     X, y = digits
     net = classifier(callbacks=[CtrlC(epoch=1)])
     with pytest.raises(KeyboardInterrupt):
         cross_val_score(net, X, y, cv=3)
 
 
-def test_callback_may_end_training_as_in_skorch(digits):
+def test_callback_may_end_training_as_in_skorch(digits, classifier):
     X, y = digits
 
     class Enough(Callback):
@@ -413,9 +389,6 @@ def test_callback_may_end_training_as_in_skorch(digits):
     net = classifier(max_epochs=9, callbacks=[Enough()]).fit(X, y)
     assert len(net.history) == 2
     assert net.best_epoch_ == 2
-
-
-# ----- random state
 
 
 def numpy_state():
@@ -430,7 +403,9 @@ def numpy_state():
         {"head_init": "random", "mixup": 0.2, "early_stopping": True},
     ],
 )
-def test_random_state_decides_everything_and_nothing_else_is_touched(digits, params):
+def test_random_state_decides_everything_and_nothing_else_is_touched(
+    digits, params, classifier
+):
     X, y = digits
     states = numpy_state(), torch.get_rng_state(), random.getstate()
     one = classifier(**params).fit(X, y).predict_proba(X)
@@ -448,10 +423,7 @@ def test_random_state_decides_everything_and_nothing_else_is_touched(digits, par
     assert not np.array_equal(*free)
 
 
-# ----- searches
-
-
-def strategies(folder):
+def strategies(classifier, folder):
     features = PretrainedFeatures("lenet5", cache=folder)
     return [
         {
@@ -467,12 +439,15 @@ def strategies(folder):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_one_search_spans_both_strategies(digits, n_jobs, tmp_path):
+def test_one_search_spans_both_strategies(digits, n_jobs, tmp_path, classifier):
     X, y = digits
     names = np.array(list("abcdefghij"))[y]
     folder = str(tmp_path / "store")
     search = GridSearchCV(
-        Pipeline([("model", SVC())]), strategies(folder), cv=3, n_jobs=n_jobs
+        Pipeline([("model", SVC())]),
+        strategies(classifier, folder),
+        cv=3,
+        n_jobs=n_jobs,
     ).fit(X, names)
     scores = search.cv_results_["mean_test_score"]
     assert len(scores) == 4
@@ -498,7 +473,7 @@ def test_one_search_spans_both_strategies(digits, n_jobs, tmp_path):
         assert json.loads(done.stdout) == list(winner.predict(X))
 
 
-def test_scores_do_not_depend_on_n_jobs(digits):
+def test_scores_do_not_depend_on_n_jobs(digits, classifier):
     X, y = digits
     net = classifier(augment="light", n_views=2)
     one = cross_val_score(net, X, y, cv=3, n_jobs=1, scoring="neg_log_loss")
@@ -506,7 +481,7 @@ def test_scores_do_not_depend_on_n_jobs(digits):
     np.testing.assert_allclose(one, two, rtol=1e-3)
 
 
-def test_epochs_are_a_table(digits):
+def test_epochs_are_a_table(digits, classifier):
     X, y = digits
     table = classifier(early_stopping=True).fit(X, y).epochs_
     assert list(table["epoch"]) == [0, 1, 2]
@@ -515,7 +490,7 @@ def test_epochs_are_a_table(digits):
     assert not np.isnan(table["valid_acc"]).any()
 
 
-def test_verbose_prints_a_table_and_quiet_prints_nothing(digits, capsys):
+def test_verbose_prints_a_table_and_quiet_prints_nothing(digits, capsys, classifier):
     X, y = digits
     classifier().fit(X, y)
     assert capsys.readouterr().out == ""

@@ -4,12 +4,12 @@ import pytest
 import torch
 from skorch.callbacks import Callback
 
-from sktl import FineTunedClassifier, get_backbone
+from sktl import FineTunedClassifier
 from sktl.backbones import resolve
 from sktl.engine import images_embedded
 from sktl.exceptions import StageNotFoundError
 from sktl.finetune._cut import cut_at
-from sktl.finetune._run import opening_epochs
+from sktl.finetune._training import opening_epochs
 from sktl.images import ImageRows
 
 # The smallest of each family, at a size that it can still halve five times.
@@ -85,10 +85,12 @@ def test_frozen_stages_keep_weights_statistics_and_dropout(name, few):
 def assert_same_in_training(net, network, stage, X):
     """Check that training mode changes nothing in what a frozen stage returns."""
     images = ImageRows.of(X)
-    batch = torch.stack([images.prepare(i, net.recipe_) for i in range(2)])
+    batch = torch.stack(
+        [images.prepare(i, net.embedding_part_.recipe) for i in range(2)]
+    )
     names = net.backbone_.info.stages
     with torch.no_grad():
-        x = net.recipe_.normalise(batch)
+        x = net.embedding_part_.recipe.normalise(batch)
         x = network.run(x, upto=names[names.index(stage) - 1])
         module = net.module_.eval().stages[stage]
         expected = module(x.clone())
@@ -143,18 +145,14 @@ def test_unfreeze_says_where_to_cut(unfreeze, after, trained, few):
     net = tuned("lenet5", unfreeze=unfreeze, image_size=None, max_epochs=0).fit(X, y)
     assert net.cut_.after == after
     assert net.cut_.trained == trained
-    names = {name for _, name, _ in net.module_.by_depth()}
+    learning = net.module_.named_parameters()
+    names = {name for name, parameter in learning if parameter.requires_grad}
     stages = {name.split(".")[1] for name in names if name.startswith("stages")}
     assert stages == set(trained)
 
 
 def test_pooling_stages_do_not_count():
-    info = get_backbone("resnet18")
-    network = resolve("resnet18", weights=None, random_state=0).load()
-    with_parameters = {
-        name for name, stage in network.stages.items() if list(stage.parameters())
-    }
-    cut = cut_at(1, info, lambda: with_parameters)
+    cut = cut_at(1, resolve("resnet18", weights=None, random_state=0))
     assert (cut.after, cut.trained) == ("stage3", ("stage4",))
     assert cut.behind == ("stage4", "pool")
 

@@ -1,5 +1,8 @@
 """The head, the rates, early stopping, and what training leaves behind."""
 
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -24,37 +27,34 @@ from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
-from sktl.finetune._probe import FREEDOMS, probe_classes, probe_targets
-from sktl.finetune._rates import rate_factor
+from sktl import FineTunedClassifier, PretrainedFeatures
+from sktl.finetune._probe import INVERSE_PENALTIES, solve_classes, solve_numbers
+from sktl.finetune._training import rate_factor
 
 
 @pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:200].reshape(-1, 8, 8), y[:200]
+def digits(digits):
+    X, y = digits
+    return X / 15.0, y
 
 
-def classifier(**params):
-    defaults = {"max_epochs": 3, "augment": "none", "random_state": 0}
-    return FineTunedClassifier("lenet5", **{**defaults, **params})
+@pytest.fixture(scope="module")
+def classifier(classifier):
+    return partial(classifier, max_epochs=3)
 
 
-def regressor(**params):
-    defaults = {"max_epochs": 3, "augment": "none", "random_state": 0}
-    return FineTunedRegressor("lenet5", **{**defaults, **params})
+@pytest.fixture(scope="module")
+def regressor(regressor):
+    return partial(regressor, max_epochs=3)
 
 
-# ----- skorch
-
-
-def test_estimators_are_skorch_nets():
+def test_estimators_are_skorch_nets(classifier, regressor):
     assert isinstance(classifier(), NeuralNetClassifier)
     assert isinstance(regressor(), NeuralNetRegressor)
     assert isinstance(classifier(), NeuralNet)
 
 
-def test_skorch_callbacks_score_and_stop(digits):
+def test_skorch_callbacks_score_and_stop(digits, classifier):
     X, y = digits
     names = np.array([f"digit {label}" for label in y])
     net = classifier(
@@ -77,7 +77,7 @@ def test_skorch_callbacks_score_and_stop(digits):
     assert set(net.predict(X)) <= set(names)
 
 
-def test_predefined_split_is_watched_and_not_trained_on(digits):
+def test_predefined_split_is_watched_and_not_trained_on(digits, classifier):
     X, y = digits
     held_out = Dataset(X[:50], y[:50])
     net = classifier(train_split=predefined_split(held_out), early_stopping=True)
@@ -87,7 +87,7 @@ def test_predefined_split_is_watched_and_not_trained_on(digits):
     assert loss == pytest.approx(-np.log(probabilities).mean(), rel=1e-3)
 
 
-def test_optimizer_parameters_and_groups_are_skorch_s(digits):
+def test_optimizer_parameters_and_groups_are_skorch_s(digits, classifier):
     X, y = digits
     net = classifier(
         optimizer=torch.optim.SGD,
@@ -104,7 +104,7 @@ def test_optimizer_parameters_and_groups_are_skorch_s(digits):
         classifier(optimizer__param_groups=[("typo.*", {"lr": 1})]).fit(X, y)
 
 
-def test_iterator_parameters_reach_the_iterator(digits):
+def test_iterator_parameters_reach_the_iterator(digits, classifier):
     X, y = digits
     seen = []
 
@@ -118,7 +118,7 @@ def test_iterator_parameters_reach_the_iterator(digits):
     assert seen == [50] * 4
 
 
-def test_partial_fit_and_warm_start_go_on(digits):
+def test_partial_fit_and_warm_start_go_on(digits, classifier):
     X, y = digits
     once = classifier(max_epochs=2, schedule="constant", warmup=0).fit(X, y)
     start = once.module_.head.weight.clone()
@@ -130,7 +130,7 @@ def test_partial_fit_and_warm_start_go_on(digits):
         again.fit(X, np.where(y == 3, 77, y))
 
 
-def test_partial_fit_learns_classes_that_come_later(digits):
+def test_partial_fit_learns_classes_that_come_later(digits, classifier):
     X, y = digits
     early, late = y < 5, y >= 5
     net = classifier(max_epochs=5, schedule="constant")
@@ -141,7 +141,7 @@ def test_partial_fit_learns_classes_that_come_later(digits):
     assert net.score(X[late], y[late]) > 0.8
 
 
-def test_parameters_are_saved_and_loaded(digits, tmp_path):
+def test_parameters_are_saved_and_loaded(digits, tmp_path, classifier):
     X, y = digits
     net = classifier().fit(X, y)
     net.save_params(f_params=tmp_path / "net.pt", f_history=tmp_path / "history.json")
@@ -153,7 +153,7 @@ def test_parameters_are_saved_and_loaded(digits, tmp_path):
         classifier().initialize()
 
 
-def test_training_resumes_from_a_checkpoint_of_skorch(digits, tmp_path):
+def test_training_resumes_from_a_checkpoint_of_skorch(digits, tmp_path, classifier):
     X, y = digits
     params = {"early_stopping": True, "validation_fraction": 0.3, "lr": 1e-2}
     params |= {"head_init": "random", "schedule": "constant", "warmup": 0}
@@ -176,19 +176,18 @@ def test_training_resumes_from_a_checkpoint_of_skorch(digits, tmp_path):
     torch.testing.assert_close(same.module_.state_dict(), saved)
 
 
-def test_new_rate_of_a_fitted_net_keeps_the_proportions(digits):
+def test_new_rate_of_a_fitted_net_keeps_the_proportions(digits, classifier):
     X, y = digits
     net = classifier(unfreeze=2, lr=1e-3, lr_decay=0.1).fit(X, y)
-    net.set_params(lr=1e-2)
+    net.set_params(lr=1e-2, max_epochs=0).partial_fit(X, y)
     rates = sorted({group["lr"] for group in net.optimizer_.param_groups})
     np.testing.assert_allclose(rates, [1e-4, 1e-3, 1e-2])
 
 
-# ----- the head
-
-
 @pytest.mark.parametrize("n_classes", [2, 10])
-def test_probe_is_a_logistic_regression_on_frozen_embeddings(digits, n_classes):
+def test_probe_is_a_logistic_regression_on_frozen_embeddings(
+    digits, n_classes, classifier
+):
     X, y = digits[0], digits[1] % n_classes
     search = GridSearchCV(
         make_pipeline(
@@ -196,7 +195,7 @@ def test_probe_is_a_logistic_regression_on_frozen_embeddings(digits, n_classes):
             StandardScaler(),
             LogisticRegression(max_iter=1000),
         ),
-        {"logisticregression__C": FREEDOMS},
+        {"logisticregression__C": INVERSE_PENALTIES},
         scoring="neg_log_loss",
         cv=3,
     ).fit(X[:150], y[:150])
@@ -215,14 +214,14 @@ def test_probe_is_a_logistic_regression_on_frozen_embeddings(digits, n_classes):
         assert min(abs(found - reference).max() for reference in references) < 2e-4
 
 
-def test_regression_probe_is_a_ridge_on_frozen_embeddings(digits):
+def test_regression_probe_is_a_ridge_on_frozen_embeddings(digits, regressor):
     X, y = digits[0], 1000 + 50.0 * digits[1]
     features = PretrainedFeatures("lenet5").fit_transform(X)
     references = [
         make_pipeline(StandardScaler(), Ridge(alpha=1 / freedom))
         .fit(features, y)
         .predict(features)
-        for freedom in FREEDOMS
+        for freedom in INVERSE_PENALTIES
     ]
     found = regressor(max_epochs=0).fit(X, y).predict(X)
     assert min(abs(found / reference - 1).max() for reference in references) < 1e-4
@@ -237,10 +236,15 @@ def wide():
     return (Z[:80], y[:80]), (Z[80:], y[80:])
 
 
+def plain_rows(y, groups=None):
+    """Return rows of equal weight, as the probe sees them."""
+    ones = np.ones(len(y))
+    return SimpleNamespace(y=y, weight=ones, counts=ones, groups=groups)
+
+
 def test_probe_of_few_rows_is_not_surer_than_it_may_be(wide):
     (Z, y), (Z_test, y_test) = wide
-    ones = np.ones(len(y))
-    coef, intercept = probe_classes(Z, y, ones, ones, 2)
+    coef, intercept = solve_classes(Z, plain_rows(y), 2)
     logits = Z_test @ coef.T + intercept
     own = log_loss(y_test, softmax(logits, axis=1))
     usual = LogisticRegression().fit(StandardScaler().fit_transform(Z), y)
@@ -250,7 +254,7 @@ def test_probe_of_few_rows_is_not_surer_than_it_may_be(wide):
 
 def test_regression_probe_of_few_rows_shrinks(wide):
     (Z, y), (Z_test, y_test) = wide
-    coef, intercept = probe_targets(Z, y[:, None] - 0.5, np.ones(len(y)))
+    coef, intercept = solve_numbers(Z, plain_rows(y), y[:, None] - 0.5)
     errors = Z_test @ coef.T + intercept - (y_test[:, None] - 0.5)
     usual = Ridge().fit(StandardScaler().fit_transform(Z), y - 0.5)
     scaled = StandardScaler().fit(Z).transform(Z_test)
@@ -264,16 +268,15 @@ def test_probe_holds_out_whole_groups():
     rng = np.random.default_rng(0)
     y = np.repeat(rng.integers(0, 2, 40), 2)
     Z = np.repeat(rng.normal(size=(40, 200)), 2, axis=0)
-    ones, twins = np.ones(80), np.repeat(np.arange(40), 2)
-    alone, _ = probe_classes(Z, y, ones, ones, 2)
-    together, _ = probe_classes(Z, y, ones, ones, 2, twins)
+    twins = np.repeat(np.arange(40), 2)
+    alone, _ = solve_classes(Z, plain_rows(y), 2)
+    together, _ = solve_classes(Z, plain_rows(y, twins), 2)
     assert np.abs(together).max() < 0.1 * np.abs(alone).max()
 
 
 def test_probe_has_the_same_bits_with_any_number_of_threads(wide, monkeypatch):
     # Also in workers of a search, which get fewer threads than the process itself.
     (Z, y), _ = wide
-    ones = np.ones(len(y))
     threads, fit = set(), LogisticRegression.fit
 
     def watched(self, *args, **kwargs):
@@ -285,19 +288,19 @@ def test_probe_has_the_same_bits_with_any_number_of_threads(wide, monkeypatch):
     found = []
     for limit in (1, 2):
         with threadpool_limits(limits=limit, user_api="blas"):
-            found.append(probe_classes(Z, y, ones, ones, 2))
+            found.append(solve_classes(Z, plain_rows(y), 2))
     assert threads <= {1}  # none where threadpoolctl does not know the library
     np.testing.assert_array_equal(found[0][0], found[1][0])
 
 
-def test_random_head_starts_elsewhere_and_learns(digits):
+def test_random_head_starts_elsewhere_and_learns(digits, classifier):
     X, y = digits
     start = classifier(head_init="random", max_epochs=0).fit(X, y).score(X, y)
     end = classifier(head_init="random", max_epochs=20, lr=0.01).fit(X, y).score(X, y)
     assert start < 0.5 < 0.9 < end
 
 
-def test_head_of_the_user(digits):
+def test_head_of_the_user(digits, classifier):
     X, y = digits
 
     def head(n_features, n_outputs):
@@ -313,10 +316,7 @@ def test_head_of_the_user(digits):
         classifier(head=head).fit(X, y)
 
 
-# ----- rates
-
-
-def test_each_depth_has_its_rate_and_norms_do_not_decay(digits):
+def test_each_depth_has_its_rate_and_norms_do_not_decay(digits, classifier):
     X, y = digits
     net = classifier(
         unfreeze="all",
@@ -353,7 +353,7 @@ def test_schedule(schedule, warmup, expected):
     np.testing.assert_allclose(factors, expected, atol=1e-4)
 
 
-def test_schedule_runs_over_all_steps_and_rates_come_back(digits):
+def test_schedule_runs_over_all_steps_and_rates_come_back(digits, classifier):
     X, y = digits
     rates = []
 
@@ -372,7 +372,7 @@ def test_schedule_runs_over_all_steps_and_rates_come_back(digits):
     np.testing.assert_allclose(net.epochs_["event_lr"], [np.nan, *expected[1::2]])
 
 
-def test_few_steps_get_a_share_of_the_rates(digits):
+def test_few_steps_get_a_share_of_the_rates(digits, classifier):
     X, y = digits
     rates = []
 
@@ -415,7 +415,7 @@ def test_few_steps_at_the_defaults_do_not_wreck_the_probe():
     assert np.mean(lost) < 0.035
 
 
-def test_rates_are_left_to_a_scheduler_of_the_user(digits):
+def test_rates_are_left_to_a_scheduler_of_the_user(digits, classifier):
     X, y = digits
     scheduler = LRScheduler("StepLR", step_size=1, gamma=0.1)
     net = classifier(schedule="constant", warmup=0, callbacks=[scheduler], lr=1e-2).fit(
@@ -425,28 +425,14 @@ def test_rates_are_left_to_a_scheduler_of_the_user(digits):
     np.testing.assert_allclose(net.history[:, "event_lr"], [1e-2, 1e-3, 1e-4])
 
 
-def test_two_masters_of_the_rates_are_an_error(digits):
+def test_two_masters_of_the_rates_are_an_error(digits, classifier):
     X, y = digits
     for callbacks in ([LRScheduler], [("rates", LRScheduler("StepLR", step_size=1))]):
         with pytest.raises(ValueError, match="LRScheduler among the callbacks"):
             classifier(callbacks=callbacks).fit(X, y)
 
 
-def test_rate_is_found(digits, capsys):
-    X, y = digits
-    net = classifier(lr="find", max_epochs=1, head_init="random", verbose=1).fit(X, y)
-    assert 1e-5 < net.lr_ < 1e-1
-    assert "lr='find'" in capsys.readouterr().out
-    assert len(net.lr_curve_["lr"]) == len(net.lr_curve_["loss"]) > 10
-    # The test leaves no trace: the same net as with that rate from the start.
-    plain = classifier(lr=net.lr_, max_epochs=1, head_init="random").fit(X, y)
-    np.testing.assert_allclose(net.predict_proba(X), plain.predict_proba(X), atol=1e-6)
-
-
-# ----- early stopping
-
-
-def test_best_epoch_remains_epoch_0_included(digits):
+def test_best_epoch_remains_epoch_0_included(digits, classifier):
     X, y = digits
     # A rate that wrecks the network: whatever is trained is worse than the probe.
     net = classifier(
@@ -460,7 +446,7 @@ def test_best_epoch_remains_epoch_0_included(digits):
     )
 
 
-def test_early_stopping_keeps_the_best_epoch(digits):
+def test_early_stopping_keeps_the_best_epoch(digits, classifier):
     X, y = digits
     net = classifier(
         lr=3e-3,
@@ -478,16 +464,17 @@ def test_early_stopping_keeps_the_best_epoch(digits):
     assert table["valid_acc"][0] < table["valid_acc"].max()
 
 
-def test_without_early_stopping_all_rows_are_trained_on(digits):
+def test_without_early_stopping_all_rows_are_trained_on(digits, classifier):
     X, y = digits
     net = classifier(max_epochs=1).fit(X, y)
     assert sum(batch["train_batch_size"] for batch in net.history[0]["batches"]) == 200
     assert "valid_loss" not in net.history[0]
 
 
-@pytest.mark.parametrize("make", [classifier, regressor])
-def test_groups_stay_on_one_side(digits, sides, make):
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_groups_stay_on_one_side(digits, sides, kind, request):
     X, y = digits
+    make = request.getfixturevalue(kind)
     groups = np.arange(200) // 4
     net = make(early_stopping=True, validation_fraction=0.25, max_epochs=1)
     net.fit(X, y, groups=groups)
@@ -495,11 +482,11 @@ def test_groups_stay_on_one_side(digits, sides, make):
     assert not set(train.groups) & set(valid.groups)
     assert len(train) + len(valid) == 200
     assert 0.15 < len(valid) / 200 < 0.35
-    if make is classifier:
+    if kind == "classifier":
         assert set(train.y) == set(range(10))
 
 
-def test_inner_split_is_stratified(digits, sides):
+def test_inner_split_is_stratified(digits, sides, classifier):
     X, y = digits
     y = (y == 0).astype(int)
     classifier(early_stopping=True, max_epochs=1).fit(X, y)

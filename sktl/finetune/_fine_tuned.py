@@ -1,0 +1,769 @@
+"""``FineTuned``: what fitting and predicting are, for both estimators."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.validation import (
+    check_is_fitted,
+)
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.dataset import unpack_data
+from skorch.exceptions import DeviceWarning
+from skorch.helper import SliceDataset
+from skorch.history import History
+from skorch.utils import is_dataset, to_device
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sktl.backbones import resolve
+from sktl.engine import FrozenPart, resolve_device, resolve_engine
+from sktl.exceptions import ImageInputError
+from sktl.finetune._activations import (
+    ActivationSource,
+    are_activations,
+    autocast,
+    whole_batch,
+)
+from sktl.finetune._best_epoch import BestEpoch
+from sktl.finetune._cut import cut_at
+from sktl.finetune._fit import fit
+from sktl.finetune._settings import (
+    CONSTRAINTS,
+    EXPERT_CONSTRAINTS,
+    check_name,
+)
+from sktl.finetune._targets import Labels, Targets
+from sktl.finetune._trained_part import TrainedPart, make_head
+from sktl.finetune._training import (
+    StopTraining,
+    Training,
+    opening_epochs,
+    restore_rates,
+)
+from sktl.images import (
+    check_value_range,
+    read_images,
+)
+
+# As the engine's on a CPU: small enough for a single row, and for the cache.
+_EQUAL_BATCH = 8
+
+
+class QuietLog(PrintLog):
+    """skorch's log, which lays out a table in every epoch even if none is wanted."""
+
+    def on_epoch_end(self, net, **kwargs):
+        """Print the epoch, if anybody is to see it."""
+        # Without this, a fifth of what skorch adds to the epoch of a linear head.
+        if net.verbose or self.sink is not print:
+            super().on_epoch_end(net, **kwargs)
+
+
+class FineTuned(NeuralNet):
+    """A skorch net that takes images and trains what lies behind the cut of a network.
+
+    It has a cut, a source of activations, targets, and while it trains a schedule;
+    each is an object of its own. Subclasses provide the hooks that depend on the kind
+    of targets:
+
+    - ``_learn_targets(y, classes)``: the targets that y holds;
+    - ``_expected_targets()``: those to build a net for before there is any y;
+    - ``_restore_targets(facts)``: those that were saved.
+    """
+
+    _parameter_constraints: dict = {**CONSTRAINTS, **EXPERT_CONSTRAINTS}
+
+    # skorch sets these on the instance in __init__, where scikit-learn's checks allow
+    # nothing but parameters. On the class they say the same of an unfitted net.
+    history_ = None
+    initialized_ = False
+    virtual_params_: dict = {}
+    # Parts of skorch that make no sense here: the module is built from the backbone.
+    compile = False
+    dataset = None
+    # skorch's own parameters, and those that only one of the estimators has.
+    optimizer = torch.optim.AdamW
+    criterion = None
+    iterator_train = DataLoader
+    iterator_valid = DataLoader
+    train_split = None
+    callbacks = None
+    predict_nonlinearity = "auto"
+    use_caching = "auto"
+    torch_load_kwargs = None
+    classes = None
+    class_weight = None
+    label_smoothing = 0.0
+
+    # Whether the head has begun: there is something to predict with and to go on from.
+    _begun = False
+    _training: Training | None = None
+
+    def __init__(self, backbone, **params):
+        vars(self).update(backbone=backbone, **params)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Train the head and the unfrozen stages on images.
+
+        Parameters
+        ----------
+        X : array-like of images
+            Arrays, paths, encoded bytes, PIL images or flattened rows.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of any kind, or an indicator matrix when an image may have several;
+            for a regressor one or more numbers for each image.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the images. Weight 2 is the same as the image occurring twice.
+
+        groups : array-like of shape (n_samples,), default=None
+            Images of one group stay on one side of the inner split.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        if not self.warm_start:
+            self._forget()
+        fit(self, X, y, sample_weight, groups)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, groups=None):
+        """Train for ``max_epochs`` more, from where the network is.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            As in ``fit``.
+
+        Returns
+        -------
+        self : estimator
+            The fitted estimator.
+        """
+        fit(self, X, y, sample_weight, groups)
+        return self
+
+    def _forget(self) -> None:
+        """Drop everything that was learned."""
+        for name in list(vars(self)):
+            if name in _LEARNED or (name[0] != "_" and name[-1] == "_"):
+                del vars(self)[name]
+
+    def _learn_targets(self, y, classes) -> Targets:
+        raise NotImplementedError
+
+    def _expected_targets(self) -> Targets:
+        raise NotImplementedError
+
+    def _restore_targets(self, facts: Mapping) -> Targets:
+        raise NotImplementedError
+
+    def _place_cut(self) -> None:
+        """Work out what is frozen and what is trained."""
+        engine, precision = resolve_engine("auto", self.device, self.precision)
+        info = self.backbone_.info
+        self.cut_ = cut_at(self.unfreeze, self.backbone_)
+        self.embedding_part_ = FrozenPart(
+            backbone=self.backbone_,
+            layers=(info.stages[-1],),
+            pool="avg",
+            recipe=info.recipe.at(self.image_size),
+            value_range=self.value_range_,
+            precision=precision,
+            engine=engine,
+        )
+
+    @property
+    def frozen_part_(self) -> FrozenPart | None:
+        """What lies before the cut; None when nothing is frozen."""
+        return self.cut_.part_before(self.embedding_part_)
+
+    def _source(self) -> ActivationSource:
+        """Return where activations come from."""
+        return ActivationSource(
+            self.embedding_part_,
+            self.cut_,
+            self.device,
+            self.embedding_part_.precision,
+            self.cache,
+            self.max_bytes,
+            self.verbose,
+        )
+
+    def _building_parameters(self) -> dict:
+        """Return what network, optimizer and callbacks are built from."""
+        names = {"backbone", "weights", "head", "unfreeze", "optimizer", "lr"}
+        names |= {"lr_decay", "callbacks"}
+        names |= {n for n in vars(self) if n.startswith(("optimizer__", "callbacks__"))}
+        return {name: getattr(self, name) for name in names}
+
+    def _facts(self) -> dict:
+        """Return what predictions need, besides the weights, as plain values."""
+        value_range = self.value_range_
+        return {
+            "value_range": None if value_range is None else list(value_range),
+            "split_seed": self._split_seed,
+            **self._targets.facts(),
+        }
+
+    def _adopt(self, facts: Mapping) -> None:
+        """Take over what saved weights say of the data they were trained on."""
+        targets = self._restore_targets(facts)
+        if self._begun:
+            self._targets.check_same(targets)
+        self._targets, self._split_seed = targets, facts["split_seed"]
+        value_range = facts["value_range"]
+        self.value_range_ = None if value_range is None else tuple(value_range)
+        self.embedding_part_ = replace(
+            self.embedding_part_, value_range=self.value_range_
+        )
+        self._initialize_criterion()
+        self._begun = True
+
+    def initialize(self):
+        """Build everything, untrained, as skorch does; ``fit`` does so by itself.
+
+        It is the first step before ``load_params``.
+
+        Returns
+        -------
+        self : estimator
+            The initialised net.
+        """
+        self._forget()
+        self._targets = self._expected_targets()
+        self.value_range_ = self.value_range
+        self.backbone_ = resolve(self.backbone, self.weights, self.random_state)
+        self._place_cut()
+        return super().initialize()
+
+    def initialize_module(self):
+        """Build the stages behind the cut and the head (skorch's hook)."""
+        targets = self._targets
+        head = make_head(self.head, self.backbone_.info.n_features, targets.n_outputs)
+        self.module_ = self._trained_part({}, targets.finish_head(head, self.device))
+        self._built = self._building_parameters()
+        return self
+
+    def _trained_part(self, stages: Mapping, head: nn.Module) -> TrainedPart:
+        """Return the part behind the cut; ``stages`` are those it has already."""
+        stages = dict(stages.items())
+        for name in self.cut_.behind:
+            if name not in stages:
+                stages[name] = copy.deepcopy(self.backbone_.load().stages[name])
+        return TrainedPart(
+            {name: stages[name] for name in self.cut_.behind},
+            self.cut_.trained,
+            head,
+            # Batch statistics would change from the first step what the probe was
+            # solved on; random weights have no statistics worth keeping.
+            keep_statistics=self.weights is not None,
+        )
+
+    def initialize_criterion(self):
+        """Build the loss, one value per row so that weights apply (skorch's hook)."""
+        criterion = self.criterion or self._targets.default_criterion
+        kwargs = self.get_params_for("criterion")
+        if isinstance(criterion, type):
+            accepted = inspect.signature(criterion).parameters
+            if "reduction" in accepted:
+                kwargs.setdefault("reduction", "none")
+            if self.label_smoothing and "label_smoothing" in accepted:
+                kwargs.setdefault("label_smoothing", self.label_smoothing)
+            elif self.label_smoothing and not self._targets.several:
+                raise ValueError(
+                    f"label_smoothing={self.label_smoothing} has no effect with "
+                    f"criterion={self.criterion!r}, which has no such parameter."
+                )
+        self.criterion_ = self.initialized_instance(criterion, kwargs)
+        return self
+
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        """Return parameter groups with a rate for each depth (skorch's hook).
+
+        Parameters
+        ----------
+        prefix : str
+            ``"optimizer"``.
+
+        named_parameters : iterable
+            Not used: the trained part knows the depth of its own.
+
+        Returns
+        -------
+        args, kwargs : tuple, dict
+            What the optimizer is called with.
+        """
+        kwargs = self.get_params_for(prefix)
+        groups = self.module_.parameter_groups(
+            kwargs.setdefault("lr", self.lr),
+            self.lr_decay,
+            kwargs.pop("param_groups", ()),
+            "weight_decay" in inspect.signature(self.optimizer).parameters,
+        )
+        fuses = self.optimizer in (torch.optim.Adam, torch.optim.AdamW)
+        if fuses and self.device.partition(":")[0] in ("cpu", "cuda"):
+            # One kernel for all parameters instead of eight for each of them.
+            kwargs.setdefault("fused", True)
+        return (groups,), kwargs
+
+    @property
+    def _default_callbacks(self):
+        accuracy = PassthroughScoring("valid_acc", lower_is_better=False)
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("train_loss", PassthroughScoring(name="train_loss", on_train=True)),
+            ("valid_loss", PassthroughScoring(name="valid_loss")),
+            *([("valid_acc", accuracy)] if isinstance(self._targets, Labels) else []),
+            ("best_epoch", BestEpoch()),
+            ("print_log", QuietLog()),
+        ]
+
+    def get_dataset(self, X, y=None):
+        """Return a data set of activations for images (skorch's hook).
+
+        Parameters
+        ----------
+        X : array-like of images, skorch.dataset.Dataset or Activations
+            Activations come back unchanged.
+
+        y : Ignored
+            Not used.
+
+        Returns
+        -------
+        dataset : torch.utils.data.Dataset
+            Activations at the cut, computed block by block.
+        """
+        if are_activations(X):
+            return X.dataset if isinstance(X, SliceDataset) else X
+        if isinstance(X, SkorchDataset):
+            X = X.X
+        elif is_dataset(X) and not isinstance(X, SliceDataset):
+            raise ImageInputError(
+                f"X is a {type(X).__name__} of torch, and images are wanted: arrays, "
+                "paths, encoded bytes or PIL images. "
+                "skorch.helper.SliceDataset(dataset, idx=0) makes a sequence of the "
+                "images of a data set."
+            )
+        images = read_images(self, X, reset=False)
+        check_value_range(images, self.value_range_)
+        return self._source().to_predict(images)
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Return the two data sets that were made before the loop (skorch's hook)."""
+        return X.train, X.valid
+
+    def check_data(self, X, y=None):
+        """Do nothing: everything was checked before (skorch's hook)."""
+
+    def get_iterator(self, dataset, training=False):
+        """Return batches of a data set (skorch's hook).
+
+        Training rows come in a new random order in every epoch, unless
+        ``iterator_train__shuffle=False`` or another iterator says otherwise.
+
+        Parameters
+        ----------
+        dataset : torch.utils.data.Dataset
+            The rows.
+
+        training : bool, default=False
+            Whether to train on them.
+
+        Returns
+        -------
+        iterator : iterable
+            The batches.
+        """
+        prefix = "iterator_train" if training else "iterator_valid"
+        iterator, kwargs = getattr(self, prefix), self.get_params_for(prefix)
+        kwargs.setdefault("batch_size", self.batch_size)
+        if kwargs["batch_size"] == -1:
+            kwargs["batch_size"] = len(dataset)
+        if isinstance(iterator, type) and issubclass(iterator, DataLoader):
+            if hasattr(dataset, "__getitems__"):
+                kwargs.setdefault("collate_fn", whole_batch)
+            # A generator of its own: DataLoader would draw from torch's global one.
+            seed = self._training.order_seed if self._training else 0
+            kwargs.setdefault("generator", torch.Generator().manual_seed(seed))
+            if training:
+                kwargs.setdefault("shuffle", True)
+        return iterator(dataset, **kwargs)
+
+    def infer(self, x, **fit_params):
+        """Return the outputs for a batch of activations, in float32 (skorch's hook).
+
+        Parameters
+        ----------
+        x : Tensor or dict
+            Activations at the cut; in a dict under ``"x"``.
+
+        **fit_params : dict
+            Not used.
+
+        Returns
+        -------
+        outputs : Tensor
+            Logits or targets.
+        """
+        if isinstance(x, Mapping):
+            x = x["x"]
+        device = self.device
+        with autocast(device, self.embedding_part_.precision):
+            x = to_device(x, device)
+            training = self.module_.training or device != "cpu"
+            outputs = self.module_(x) if training else self._in_equal_batches(x)
+        return outputs if outputs.dtype == torch.float64 else outputs.float()
+
+    def _in_equal_batches(self, x):
+        """Return the outputs for a batch, each row's the same whatever the others.
+
+        Kernels are chosen by the size of a batch and differ in the last bits.
+        """
+        outputs = []
+        for rows in x.split(_EQUAL_BATCH):
+            missing = _EQUAL_BATCH - len(rows)
+            filled = torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+            outputs.append(self.module_(filled)[: len(rows)])
+        return torch.cat(outputs)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the loss of a batch: the mean of weighted rows (skorch's hook).
+
+        Parameters
+        ----------
+        y_pred, y_true : Tensor
+            Outputs and targets.
+
+        X : Tensor or dict, default=None
+            The batch; its ``"sample_weight"`` counts if it has one.
+
+        training : bool, default=False
+            Whether the loss is to be minimised, or only reported.
+
+        Returns
+        -------
+        loss : Tensor
+            A number.
+        """
+        losses = self._row_losses(y_pred, to_device(y_true, y_pred.device), training)
+        return losses if losses.ndim == 0 else _weighted(losses, X).mean()
+
+    def _row_losses(self, y_pred, y_true, training: bool):
+        """Return one loss for each row, or what the criterion gives for all."""
+        losses = self._targets.losses(
+            self.criterion_, y_pred, y_true, training, self.label_smoothing
+        )
+        return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the loss and the gradients of a batch, blended if so wished."""
+        Xi, yi = unpack_data(batch)
+        # One row has no batch statistics to learn from, and no partner.
+        self._set_training(len(yi) > 1)
+        mixup = self._training and self._training.mixup
+        if mixup is None or len(yi) == 1:
+            y_pred = self.infer(Xi)
+            loss = self.get_loss(y_pred, yi, X=Xi, training=True)
+        else:
+            x = Xi["x"] if isinstance(Xi, Mapping) else Xi
+            x, partner, share = mixup(to_device(x, self.device))
+            y_pred = self.infer(x)
+            partner = partner.to(yi.device)
+            own = self.get_loss(y_pred, yi, X=Xi, training=True)
+            if isinstance(Xi, Mapping):
+                weight = Xi["sample_weight"]
+                Xi = {"sample_weight": weight[partner.to(weight.device)]}
+            other = self.get_loss(y_pred, yi[partner], X=Xi, training=True)
+            loss = share * own + (1 - share) * other
+        loss.backward()
+        return {"loss": loss, "y_pred": y_pred}
+
+    def validation_step(self, batch, **fit_params):
+        """Return loss, outputs and, of labels, the accuracy of a batch (skorch's hook).
+
+        Parameters
+        ----------
+        batch : tuple
+            Activations and targets.
+
+        **fit_params : dict
+            Not used.
+
+        Returns
+        -------
+        step : dict
+            ``loss``, ``y_pred`` and ``acc``.
+        """
+        step = super().validation_step(batch, **fit_params)
+        X, y = unpack_data(batch)
+        hits = self._targets.hits(step["y_pred"], to_device(y, step["y_pred"].device))
+        if hits is not None:
+            step["acc"] = _weighted(hits, X).mean().item()
+        return step
+
+    def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Start a row of the history, and let the next stage learn when it is due."""
+        training = self._training
+        if training.best is not None and training.best.is_over:
+            raise StopTraining
+        super().on_epoch_begin(net, dataset_train, dataset_valid, **kwargs)
+        dataset_train.epoch = len(self.history)
+        if self.gradual:
+            schedule, trained = training.schedule, self.cut_.trained
+            done = schedule.step * self.max_epochs // schedule.n_steps
+            starts = opening_epochs(len(trained), self.max_epochs)
+            due = zip(reversed(trained), starts, strict=True)
+            self.module_.open_stages(name for name, start in due if start <= done)
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        """Set the rates of the step to come."""
+        super().on_batch_begin(net, batch, training, **kwargs)
+        if training:
+            self._training.schedule.before_step()
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Note the accuracy of a validation batch in the history."""
+        if not training and "acc" in kwargs:
+            self.history.record_batch("valid_acc", kwargs["acc"])
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        """Note the learning rate of the head, under the name that skorch gives it."""
+        super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
+        head = min(self.optimizer_.param_groups, key=lambda group: group["depth"])
+        self.history.record("event_lr", float(head["lr"]))
+
+    def _outputs(self, X) -> np.ndarray:
+        """Return what the network makes of images: logits or targets."""
+        check_is_fitted(self)
+        return torch.cat([part.detach() for part in self.forward_iter(X)]).numpy()
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs trained."""
+        check_is_fitted(self)
+        return len(self.history)
+
+    @property
+    def epochs_(self) -> dict[str, np.ndarray]:
+        """One array for each measure, one entry for each epoch, epoch 0 first.
+
+        Epoch 0 is the net before its first step; only validation measures it.
+        ``pandas.DataFrame(model.epochs_)`` is the table of the training.
+        """
+        check_is_fitted(self)
+        rows = [vars(self).get("epoch_zero_", {}), *self.history]
+        # In the order of the last row: callbacks may have come in between.
+        names = [
+            name
+            for name in dict.fromkeys(name for row in reversed(rows) for name in row)
+            if name not in ("batches", "epoch")
+            and not name.endswith(("_batch_count", "_best"))
+        ]
+        columns = {
+            name: np.array([row.get(name, np.nan) for row in rows]) for name in names
+        }
+        return {"epoch": np.arange(len(rows)), **columns}
+
+    def load_params(
+        self,
+        f_params=None,
+        f_optimizer=None,
+        f_criterion=None,
+        f_history=None,
+        checkpoint=None,
+        **kwargs,
+    ):
+        """Load what ``save_params`` or a checkpoint has saved, as skorch does.
+
+        The weights bring the classes and all else that predictions need, and training
+        can go on from there.
+
+        Parameters
+        ----------
+        f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
+            As in :meth:`skorch.NeuralNet.load_params`.
+        """
+        before = copy.deepcopy(self.module_.state_dict()) if self.initialized_ else None
+        try:
+            super().load_params(
+                f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
+            )
+            # Weights of a net that was never trained have no facts.
+            if (f_params or checkpoint) and self.module_.facts:
+                self._adopt(self.module_.facts)
+        except (RuntimeError, ValueError) as error:
+            if before is not None:
+                self.module_.load_state_dict(before)
+            if "size mismatch for head" not in str(error):
+                raise
+            raise ValueError(
+                f"{f_params or checkpoint} has a head for another number of outputs "
+                f"than this net ({self._targets.n_outputs}). Load it into a net fitted "
+                "to targets of the same kind, or keep whole models with "
+                "sktl.persistence.save_model."
+            ) from error
+        if f_optimizer or checkpoint:
+            restore_rates(self.optimizer_)
+
+    @property
+    def device(self) -> str:
+        """The device, never "auto", for skorch; get_params has what was passed."""
+        device = vars(self)["device"]
+        return resolve_device(device) if device == "auto" else device
+
+    @device.setter
+    def device(self, value) -> None:
+        vars(self)["device"] = value
+
+    def get_params(self, deep=True):
+        """Return the parameters, as passed.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Not used: callbacks and other nested objects keep theirs to themselves.
+
+        Returns
+        -------
+        params : dict
+            Names and values.
+        """
+        names = sorted(n for n in vars(self) if n[0] != "_" and n[-1] != "_")
+        return {name: vars(self)[name] for name in names}
+
+    def set_params(self, **params):
+        """Set parameters; they take effect at the next ``fit`` or ``partial_fit``.
+
+        Training that goes on cannot change ``backbone``, ``weights`` and ``head``, and
+        ``unfreeze`` can only grow.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : estimator
+            This estimator.
+        """
+        known = self._known_names()
+        for name, value in params.items():
+            check_name(name, known, type(self).__name__)
+            # Not setattr: skorch would take a module for a part of the net.
+            vars(self)[name] = value
+        return self
+
+    def _known_names(self) -> set[str]:
+        """Return skorch's parameters, and those in a signature of the class."""
+        known = set(EXPERT_CONSTRAINTS)
+        for cls in type(self).__mro__[: type(self).__mro__.index(FineTuned)]:
+            known |= set(inspect.signature(cls.__init__).parameters)
+        return known
+
+    def _validate_params(self):
+        """Check the values of parameters, and the names of those that are passed on."""
+        params, name = self.get_params(), type(self).__name__
+        validate_parameter_constraints(self._parameter_constraints, params, name)
+        known = self._known_names()
+        for parameter in params:
+            check_name(parameter, known, name)
+
+    def __sklearn_clone__(self):
+        params = self.get_params()
+        # Transforms of torchvision have a get_params too, of another kind.
+        augment = copy.deepcopy(params.pop("augment", "none"))
+        params = {name: clone(value, safe=False) for name, value in params.items()}
+        copied = type(self)(**params, augment=augment)
+        for name in ("_metadata_request", "_sklearn_output_config"):
+            if name in vars(self):
+                vars(copied)[name] = copy.deepcopy(vars(self)[name])
+        return copied
+
+    def __setattr__(self, name, value):
+        # skorch takes every module for a part of the net; a backbone, a criterion or a
+        # transform that is passed as a parameter is only kept.
+        if isinstance(value, nn.Module) and not name.endswith("_"):
+            vars(self)[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def __getstate__(self):
+        # Only what was trained, on the CPU; the optimizer's moments (twice the weights)
+        # are left out and begin anew if training goes on, and so are the losses of
+        # single batches.
+        state = {k: v for k, v in vars(self).items() if k != "optimizer_"}
+        if state.get("history_"):
+            epochs = [{**epoch, "batches": []} for epoch in state["history_"]]
+            state["history_"] = History(epochs)
+        for name in ("module_", "criterion_"):
+            if isinstance(state.get(name), nn.Module):
+                state[name] = copy.deepcopy(state[name]).to("cpu")
+                state[name].zero_grad()
+        return state
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        try:
+            device = resolve_device(self.device)
+        except ValueError:
+            warnings.warn(
+                f"This estimator was made for device={vars(self)['device']!r}, which "
+                "is not here; it goes on with device='cpu'.",
+                DeviceWarning,
+                stacklevel=2,
+            )
+            device = self.device = "cpu"
+        for name in ("module_", "criterion_"):
+            if isinstance(vars(self).get(name), nn.Module):
+                vars(self)[name].to(device)
+        if self.initialized_:
+            self.initialize_optimizer()
+
+    def __repr__(self, N_CHAR_MAX=700):
+        return BaseEstimator.__repr__(self, N_CHAR_MAX)
+
+    def __sklearn_is_fitted__(self):
+        return self._begun
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+# What fitting leaves behind, besides attributes that end in an underscore.
+_LEARNED = {"_begun", "_targets", "_split_seed", "_built"}
+
+
+def passed(arguments: dict) -> dict:
+    """Return the parameters among the local variables of an ``__init__``."""
+    own = {"self", "kwargs", "__class__"}
+    return {k: v for k, v in arguments.items() if k not in own} | arguments["kwargs"]
+
+
+def _weighted(values: torch.Tensor, X) -> torch.Tensor:
+    """Return one value for each row of a batch, times its weight if it has one."""
+    if isinstance(X, Mapping) and "sample_weight" in X:
+        # Weights have mean 1 over all rows, so a batch of light rows counts less.
+        return values * to_device(X["sample_weight"], values.device)
+    return values

@@ -1,0 +1,325 @@
+"""What ``fit`` does, step by step: from images and targets to a trained network."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+from skorch import NeuralNet
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.dataset import unpack_data
+from skorch.utils import data_from_dataset
+from torch.utils.data import Subset
+
+from sktl.backbones import resolve
+from sktl.exceptions import UnreadableImageError
+from sktl.finetune._activations import (
+    Activations,
+    ActivationSource,
+    DataSets,
+    KeptActivations,
+    autocast,
+)
+from sktl.finetune._augment import variation_of
+from sktl.finetune._best_epoch import is_deliberate
+from sktl.finetune._cut import cut_at
+from sktl.finetune._settings import check_settings
+from sktl.finetune._training import (
+    Mixup,
+    Schedule,
+    Seeds,
+    StopTraining,
+    Training,
+    own_random_state,
+)
+from sktl.finetune._training_rows import (
+    TrainingRows,
+    check_weight,
+    distinct_rows,
+    hold_out,
+)
+from sktl.images import ImageRows, check_value_range, learn_value_range, read_images
+
+# Training that goes on keeps the network that these have built.
+_FIXED = ("backbone", "weights", "head")
+# Rows to try a head and a loss on: some losses compare the rows of a batch.
+_MOST_TRIED = 8
+
+
+def fit(net, X, y, sample_weight, groups, classes=None) -> None:
+    """Train a net from scratch, or from where its training has come to.
+
+    What is wrong is found before images are embedded, and most of it before any image
+    is read.
+    """
+    begins = not net.__sklearn_is_fitted__()
+    if begins:
+        net._forget()
+    # Read rows and targets.
+    check_settings(net)
+    images = read_images(net, X, reset=begins)
+    check_consistent_length(images, y, sample_weight, groups)
+    weight = _read_weight(sample_weight, len(images))
+    targets = net._learn_targets(y, classes) if begins else net._targets
+    target = targets.encode(y)
+    named = classes is not None or net.classes is not None
+    targets.check(target, weight, net.class_weight, begins and not named)
+    # Cut the network, and divide the rows.
+    seeds = Seeds.of(net.random_state)
+    if begins:
+        net._targets, net._split_seed = targets, seeds.split
+        net.value_range_ = learn_value_range(images, net.value_range)
+        net.backbone_ = resolve(net.backbone, net.weights, net.random_state)
+        net._place_cut()
+    else:
+        check_value_range(images, net.value_range_)
+        follow_parameters(net)
+    groups = None if groups is None else np.asarray(groups)
+    train, valid = _divide(net, images, target, weight, groups, y)
+    if begins:
+        targets.learn_scale(train)
+    _weigh(net, train)
+    if valid is not None:
+        _weigh(net, valid)
+    with own_random_state(seeds.torch, net.device):
+        try:
+            # Compute what is frozen, and solve the head.
+            if begins:
+                NeuralNet.initialize(net)
+            source = net._source()
+            row = _check_first_row(net, source, train)
+            train_set, valid_set = source.to_train(
+                train,
+                valid,
+                None if _is_strip(images) else variation_of(net.augment),
+                net.n_views if net.max_epochs else 1,
+                seeds.views,
+                row.nbytes,
+            )
+            if begins and net.head_init == "probe":
+                embeddings = _embeddings(net, source, train, train_set)
+                targets.solve_head(net.module_.head, embeddings, train)
+        except BaseException:
+            if begins:  # nothing is left that could predict
+                net._forget()
+            raise
+        net._begun = True
+        net.module_.facts = net._facts()
+        # Train what lies behind the cut, and keep the best epoch.
+        _run_epochs(net, X, y, train_set, valid_set, seeds)
+
+
+def _read_weight(sample_weight, n: int) -> np.ndarray:
+    """Return one weight for each row."""
+    weight = _check_sample_weight(
+        sample_weight, np.empty((n, 1)), ensure_non_negative=True
+    )
+    if not weight.any():
+        raise ValueError(
+            "sample_weight is zero for every row; at least one must be above 0."
+        )
+    return weight.astype(np.float64)
+
+
+def follow_parameters(net) -> None:
+    """Bring a net that goes on training into line with parameters set since."""
+    now = net._building_parameters()
+    names = now.keys() | net._built.keys()
+    changed = {name for name in names if now.get(name) != net._built.get(name)}
+    if fixed := sorted(changed.intersection(_FIXED)):
+        raise ValueError(
+            f"{fixed[0]}={getattr(net, fixed[0])!r} was set after the network was "
+            "built. Training that goes on (partial_fit, warm_start=True) keeps the "
+            "network; call fit with warm_start=False to begin anew."
+        )
+    wanted = cut_at(net.unfreeze, net.backbone_).trained
+    shut = [name for name in net.cut_.trained if name not in wanted]
+    if shut:
+        raise ValueError(
+            f"unfreeze={net.unfreeze!r} leaves out {', '.join(shut)}, which "
+            "training has changed already. While it goes on, unfreeze can only "
+            "grow; call fit with warm_start=False to begin anew."
+        )
+    net._place_cut()
+    if "unfreeze" in changed:
+        part = net._trained_part(net.module_.stages, net.module_.head)
+        net.module_ = part.to(net.device)
+    net._initialize_criterion()
+    if any(name.startswith("callbacks") for name in changed):
+        net._initialize_callbacks()
+        changed = {name for name in changed if not name.startswith("callbacks")}
+    if changed:
+        net._initialize_optimizer()
+    net._built = now
+
+
+def _divide(net, images: ImageRows, target, weight, groups, y):
+    """Return the rows to train on and those to watch (or None)."""
+    if net.train_split:
+        return _split_by_user(net, images, target, weight, groups, y)
+    rows = distinct_rows(images, target, weight, groups)
+    if not net.early_stopping:
+        return rows, None
+    valid = hold_out(
+        rows.image if groups is None else rows.groups,
+        net._targets.strata(rows.y),
+        net.validation_fraction,
+        net._split_seed,
+    )
+    train = np.setdiff1d(np.arange(len(rows)), valid)
+    return rows.take(train), rows.take(valid)
+
+
+def _split_by_user(net, images: ImageRows, target, weight, groups, y):
+    """Divide the rows of X by ``train_split``, called the way skorch does."""
+    data = SkorchDataset(np.arange(len(images)))
+    more = {} if groups is None else {"groups": groups}
+    labels = target if hasattr(y, "toarray") else np.asarray(y)
+    train, valid = net.train_split(data, labels, **more)
+    if valid is None and net.early_stopping:
+        raise ValueError(
+            "early_stopping=True watches held-out rows, and train_split="
+            f"{net.train_split!r} returned none."
+        )
+
+    def rows_at(part) -> TrainingRows:
+        at = np.array([part[i][0] for i in range(len(part))], dtype=int)
+        some = None if groups is None else groups[at]
+        return distinct_rows(images.take(at), target[at], weight[at], some)
+
+    train = rows_at(train)
+    if valid is None:
+        return train, None
+    whole = valid
+    while isinstance(whole, Subset):
+        whole = whole.dataset
+    if whole is data:
+        return train, rows_at(valid)
+    # predefined_split: a data set of the user's own images and targets.
+    try:
+        X, y = data_from_dataset(valid)
+    except AttributeError as error:
+        raise ValueError(
+            f"train_split returned {type(valid).__name__} as validation data, "
+            "whose images and targets cannot be told apart. Pass "
+            "predefined_split(skorch.dataset.Dataset(X_valid, y_valid))."
+        ) from error
+    images = read_images(net, X, reset=False)
+    check_value_range(images, net.value_range_)
+    target = net._targets.encode(y)
+    return train, distinct_rows(images, target, np.ones(len(target)))
+
+
+def _weigh(net, rows: TrainingRows) -> None:
+    """Bring the weights of rows to mean 1, class weights included."""
+    weight = net._targets.weigh(rows, net.class_weight)
+    check_weight(weight)
+    rows.weight = weight * (len(rows) / weight.sum())
+
+
+def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
+    """Send one row through everything, to fail before all images are embedded.
+
+    What enters the trained part for it comes back.
+    """
+    blank = Activations(len(rows), rows)
+    if net.max_epochs and not len(net.get_iterator(blank, training=True)):
+        raise ValueError(
+            f"{len(rows)} training rows make no batch: batch_size="
+            f"{net.batch_size} and iterator_train__drop_last=True drop them all."
+        )
+    try:
+        x = source.first_row(rows)
+    except UnreadableImageError:
+        source.embeddings(rows.images)  # names all of them
+        raise
+    n = min(len(rows), net.batch_size, _MOST_TRIED)
+    net._set_training(False)
+    step = "head"
+    try:
+        with torch.no_grad():
+            outputs = net.infer(x.expand(n, *x.shape[1:]))
+            step = "criterion"
+            loss = net._row_losses(outputs, blank.y[:n], training=True)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"{step}={getattr(net, step)!r} does not fit: activations of shape "
+            f"{tuple(x.shape[1:])} come in, and {net._targets.n_outputs} outputs "
+            f"have to come out. {type(error).__name__}: {error}"
+        ) from error
+    if loss.ndim == 0 and blank.weight is not None:
+        raise ValueError(
+            f"criterion={net.criterion!r} returns one number for the whole batch, "
+            "so rows cannot have different weights (sample_weight, class_weight, "
+            "repeated rows). Use a criterion with reduction='none'."
+        )
+    return x
+
+
+def _is_strip(images: ImageRows) -> bool:
+    """Tell whether rows of a table were read as images one pixel high."""
+    # A row of measurements is no picture: flipping it would swap its columns.
+    return images.flat and len(images) > 0 and images[0].shape[0] == 1
+
+
+@torch.no_grad()
+def _embeddings(net, source: ActivationSource, train, train_set) -> np.ndarray:
+    """Return the embeddings of the training images, before anything is trained."""
+    if not isinstance(train_set, KeptActivations):
+        return source.embeddings(train.images).astype(np.float64)
+    net._set_training(False)
+    parts = []
+    for batch in train_set.x[: len(train)].split(max(net.batch_size, 32)):
+        with autocast(net.device, source.precision):
+            parts.append(net.module_.embed(batch).float().cpu())
+    return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
+    """Train, and leave a usable network however training ends."""
+    n_steps = net.max_epochs * len(net.get_iterator(train_set, training=True))
+    mixup = Mixup(net.mixup, seeds.mixing) if net.mixup else None
+    training = net._training = Training(seeds.order, mixup)
+    try:
+        net.notify("on_train_begin", X=X, y=y)
+        # After the callbacks: skorch's LoadInitState may have changed the net.
+        training.schedule = Schedule(net.optimizer_, net.schedule, net.warmup, n_steps)
+        if valid_set is not None:
+            _begin_to_watch(net, valid_set)
+        net.fit_loop(DataSets(train_set, valid_set), epochs=net.max_epochs)
+    except StopTraining:
+        pass
+    except KeyboardInterrupt as interrupt:
+        # Ctrl-C goes on to whoever called: a search must not take a net that was
+        # interrupted for one that was trained.
+        if not is_deliberate(interrupt):
+            raise
+    finally:
+        if training.schedule is not None:
+            training.schedule.end()
+        if net.history and "event_lr" not in net.history[-1]:
+            del net.history[-1]  # the epoch in which training was stopped
+        net.module_.open_stages(net.cut_.trained)
+        net.best_epoch_ = len(net.history)
+        if training.best is not None:
+            training.best.restore(net)
+            net.best_epoch_ = training.best.best_epoch_
+        net.module_.eval()
+        net.notify("on_train_end", X=X, y=y)
+        del net._training
+
+
+def _begin_to_watch(net, valid_set: Activations) -> None:
+    """Measure the net before its first step, and keep it as the best so far."""
+    sums: dict[str, float] = {}
+    for batch in net.get_iterator(valid_set, training=False):
+        step, n = net.validation_step(batch), len(unpack_data(batch)[1])
+        for name, value in (("loss", step["loss"].item()), ("acc", step.get("acc"))):
+            if value is not None:
+                sums[f"valid_{name}"] = sums.get(f"valid_{name}", 0.0) + n * value
+    measures = {name: total / len(valid_set) for name, total in sums.items()}
+    if not net.history:
+        net.epoch_zero_ = measures
+    if net.early_stopping:
+        net._training.best = dict(net.callbacks_)["best_epoch"]
+        net._training.best.begin(net, measures)

@@ -1,0 +1,192 @@
+"""What one training needs while it runs, and no longer: seeds, rates, mixing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sktl.finetune._best_epoch import BestEpoch
+
+# A step of Adam is as long as its rate, however small the gradient, and it takes some
+# to know the right length: with 8 steps in all at full rates, a probe of 79.6 % on cats
+# and dogs went down to 72.8 %. Shorter trainings get a share of the rates.
+FULL_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One independent seed for each thing that is drawn."""
+
+    torch: int
+    split: int
+    order: int
+    views: int
+    mixing: int
+
+    @classmethod
+    def of(cls, random_state) -> Seeds:
+        """Return seeds; without a random state, new ones on every call.
+
+        Views are the same ones even then, so that the folds and candidates of a search
+        share the activations of each view.
+        """
+        drawn = random_state
+        if not isinstance(random_state, np.random.RandomState):
+            drawn = np.random.RandomState(random_state)
+        seeds = cls(*map(int, drawn.randint(2**31 - 1, size=5)))
+        return replace(seeds, views=0) if random_state is None else seeds
+
+
+@contextmanager
+def own_random_state(seed: int, device: str) -> Iterator[None]:
+    """Run with torch seeded, and leave the random state of the process untouched."""
+    on_gpu = device.startswith("cuda")
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+class Schedule:
+    """The learning rates of one training, from its first step to its last.
+
+    The full rates are noted in the optimizer's groups, so that a checkpoint saved on
+    the way can be trained on from.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        At its full rates.
+    kind : {"constant", "cosine", "onecycle"}
+        The shape of the curve.
+    warmup : float
+        Share of the steps over which rates rise.
+    n_steps : int
+        Steps that all epochs take together.
+    """
+
+    def __init__(self, optimizer: Optimizer, kind: str, warmup: float, n_steps: int):
+        self.optimizer = optimizer
+        self.kind = kind
+        self.warmup = warmup
+        self.n_steps = max(1, n_steps)
+        self.step = 0
+        # skorch's LRScheduler or the user may set constant rates themselves.
+        self._is_constant = kind == "constant" and not warmup
+        self._share = 1.0
+        if not self._is_constant:
+            for group in optimizer.param_groups:
+                group["full_lr"] = group["lr"]
+        if warmup:
+            # The optimizer keeps count over all calls of partial_fit.
+            first = optimizer.param_groups[0]
+            first["n_steps"] = first.get("n_steps", 0) + self.n_steps
+            self._share = min(1.0, first["n_steps"] / FULL_STEPS)
+
+    @property
+    def progress(self) -> float:
+        """The share of the steps already taken, from 0 to 1."""
+        return min(self.step / self.n_steps, 1.0)
+
+    def before_step(self) -> None:
+        """Set the rates for the step to come."""
+        if not self._is_constant:
+            factor = rate_factor(self.kind, self.warmup, self.progress)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["full_lr"] * self._share * factor
+        self.step += 1
+
+    def end(self) -> None:
+        """Put the full rates back, for training that goes on later."""
+        if not self._is_constant:
+            restore_rates(self.optimizer)
+
+
+def restore_rates(optimizer: Optimizer) -> None:
+    """Put the full rates back into an optimizer that was saved in between."""
+    for group in optimizer.param_groups:
+        group["lr"] = group.get("full_lr", group["lr"])
+
+
+def rate_factor(kind: str, warmup: float, progress: float) -> float:
+    """Return what the full rates are multiplied by.
+
+    Parameters
+    ----------
+    kind : {"constant", "cosine", "onecycle"}
+        The shape of the curve.
+    warmup : float
+        Share of the steps over which the rate rises from near 0 ("onecycle": from
+        1/25) to its full value.
+    progress : float
+        Share of the steps already done, from 0 to 1.
+    """
+    if progress < warmup:
+        rise = progress / warmup
+        if kind == "onecycle":
+            return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * rise)) / 2
+        # Never 0: the first step has to teach something.
+        return max(rise, 0.01)
+    if kind == "constant":
+        return 1.0
+    fall = (progress - warmup) / (1 - warmup)
+    return (1 + math.cos(math.pi * fall)) / 2
+
+
+def opening_epochs(n_stages: int, max_epochs: int) -> list[int]:
+    """Return the epoch (from 0) at which each depth, from 1 on, begins to learn.
+
+    One stage per epoch from the top; faster when that would take more than half of
+    all epochs.
+    """
+    half = max_epochs / 2
+    pace = min(1.0, half / n_stages) if n_stages else 1.0
+    return [int(depth * pace) for depth in range(1, n_stages + 1)]
+
+
+class Mixup:
+    """Blend each row of a batch with another one.
+
+    What is blended are the inputs of the trained part: pixels when nothing is frozen,
+    otherwise activations at the cut (manifold mixup).
+
+    Parameters
+    ----------
+    alpha : float
+        Parameter of the Beta distribution of the share.
+    seed : int
+        Draws shares and partners.
+    """
+
+    def __init__(self, alpha: float, seed: int):
+        self.alpha = alpha
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return the blended batch, each row's partner and its own share."""
+        share = float(self._rng.beta(self.alpha, self.alpha))
+        partner = torch.from_numpy(self._rng.permutation(len(x))).to(x.device)
+        return torch.lerp(x[partner], x, share), partner, share
+
+
+class StopTraining(Exception):  # noqa: N818
+    """Training has reached its end before the last epoch."""
+
+
+@dataclass
+class Training:
+    """What the hooks of a net look at while it trains."""
+
+    order_seed: int
+    mixup: Mixup | None
+    schedule: Schedule | None = None
+    best: BestEpoch | None = None
