@@ -20,6 +20,7 @@ from skorch.helper import SliceDataset
 from torch import Tensor
 
 from sktl._wording import size
+from sktl.backbones import StagedNetwork
 from sktl.engine import FrozenPart, activations
 from sktl.exceptions import CacheWarning
 from sktl.finetune._augment import TransformVariation, Variation, ViewRows, as_floats
@@ -63,7 +64,7 @@ class Activations(Dataset):
     def __init__(self, n: int, rows: TrainingRows | None = None, seed: int = 0):
         self.n = n
         self.y = torch.zeros(n)
-        self.weight = None
+        self.weight: Tensor | None = None
         if rows is not None:
             self.y = torch.as_tensor(rows.y)
             if np.ptp(rows.weight) > 0:
@@ -90,16 +91,15 @@ class Activations(Dataset):
         return torch.Generator().manual_seed(number)
 
     def __getitems__(self, positions: list[int]):
-        x = self.inputs(positions)
-        if self.weight is not None:
-            x = {"x": x, "sample_weight": self.weight[positions]}
-        return x, self.y[positions]
+        x, y = self.inputs(positions), self.y[positions]
+        if self.weight is None:
+            return x, y
+        return {"x": x, "sample_weight": self.weight[positions]}, y
 
     def __getitem__(self, position: int):
-        x = self.inputs([position])[0]
-        if self.weight is not None:
-            x = {"x": x, "sample_weight": self.weight[position]}
-        return x, self.y[position]
+        x, y = self.__getitems__([position])
+        row = {k: v[0] for k, v in x.items()} if isinstance(x, dict) else x[0]
+        return row, y[0]
 
 
 class KeptActivations(Activations):
@@ -263,7 +263,7 @@ class ActivationSource:
 
     def __post_init__(self) -> None:
         self.frozen = self.cut.part_before(self.whole)
-        self._network = None
+        self._network: StagedNetwork | None = None
 
     def embeddings(self, images) -> np.ndarray:
         """Return the embeddings of images."""
@@ -271,6 +271,7 @@ class ActivationSource:
 
     def at_cut(self, images, *, store: bool = True) -> np.ndarray:
         """Return activations at the cut, which the engine computes once per image."""
+        assert self.frozen is not None
         return self._computed(images, self.frozen, self.cache if store else None)
 
     def _computed(self, images, part: FrozenPart, cache) -> np.ndarray:
@@ -334,11 +335,11 @@ class ActivationSource:
         row_bytes : int
             What the activations of one image take.
         """
-        n_views = 1 if variation is None else n_views
-        watched = 0 if valid is None else len(valid)
-        live = self.frozen is None or n_views is None
-        if not live:
-            needed = row_bytes * (n_views * len(train) + watched)
+        n_kept = 1 if variation is None else n_views
+        live = self.frozen is None or n_kept is None
+        if n_kept is not None and not live:
+            watched = 0 if valid is None else len(valid)
+            needed = row_bytes * (n_kept * len(train) + watched)
             if needed > self.max_bytes:
                 live = True
                 warnings.warn(
@@ -349,15 +350,16 @@ class ActivationSource:
                     CacheWarning,
                     stacklevel=5,
                 )
-        if live:
+        if live or n_kept is None:
             train_set = LiveActivations(train.images, self, train, variation, seed)
             if valid is None:
                 return train_set, None
             return train_set, LiveActivations(valid.images, self, valid)
         parts = [self.at_cut(train.images)]
-        for number in range(1, n_views):
-            view = ViewRows(train.images, variation, seed, number)
-            parts.append(self.at_cut(view, store=variation.is_storable))
+        if variation is not None:
+            for number in range(1, n_kept):
+                view = ViewRows(train.images, variation, seed, number)
+                parts.append(self.at_cut(view, store=variation.is_storable))
         train_set = self._kept(parts, train, seed)
         if valid is None:
             return train_set, None

@@ -51,7 +51,7 @@ class Variation:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             largest = 180.0 if name == "rotate" else 1.0
-            if not isinstance(value, Real) or not 0 <= value <= largest:
+            if not isinstance(value, Real) or not 0 <= float(value) <= largest:
                 raise ValueError(
                     f"augment: {name}={value!r} has to be a number from 0 to "
                     f"{largest:g}."

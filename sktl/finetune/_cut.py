@@ -61,7 +61,8 @@ def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     info = backbone.info
     if isinstance(unfreeze, str) and unfreeze == "head":
         unfreeze = 0
-    if isinstance(unfreeze, Integral) and unfreeze == 0:
+    n_stages = int(unfreeze) if isinstance(unfreeze, Integral) else None
+    if n_stages == 0:
         return Cut(after=info.stages[-1], behind=(), trained=())
     stages = backbone.load().stages
     trainable = [
@@ -71,15 +72,15 @@ def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     ]
     if isinstance(unfreeze, str) and unfreeze == "all":
         trained = trainable
-    elif isinstance(unfreeze, Integral):
-        if unfreeze > len(trainable):
+    elif n_stages is not None:
+        if n_stages > len(trainable):
             raise StageNotFoundError(
                 f"unfreeze={unfreeze} asks for more stages than {info.name!r} can "
                 f"train: it has {len(trainable)} with parameters "
                 f"({', '.join(trainable)}). Use 1 to {len(trainable)}, 'all', 'head' "
                 "or stage names."
             )
-        trained = trainable[len(trainable) - unfreeze :]
+        trained = trainable[len(trainable) - n_stages :]
     else:
         trained = _named(unfreeze, info, trainable)
     first = info.stages.index(trained[0])
@@ -90,11 +91,10 @@ def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     )
 
 
-def _named(
-    unfreeze: str | Collection[str], info: BackboneInfo, trainable: list[str]
-) -> list[str]:
+def _named(unfreeze, info: BackboneInfo, trainable: list[str]) -> list[str]:
     """Return the stages that names and patterns stand for, in network order."""
-    patterns = [unfreeze] if isinstance(unfreeze, str) else list(unfreeze)
+    by_name = isinstance(unfreeze, str) or not isinstance(unfreeze, Collection)
+    patterns = [unfreeze] if by_name else list(unfreeze)
     matched = set()
     for pattern in patterns:
         hits = {name for name in info.stages if fnmatchcase(name, str(pattern))}

@@ -16,7 +16,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PassthroughScoring, PrintLog
+from skorch.callbacks import EpochTimer, PassthroughScoring
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
 from skorch.exceptions import DeviceWarning
@@ -35,12 +35,13 @@ from sktl.finetune._activations import (
     autocast,
     whole_batch,
 )
-from sktl.finetune._best_epoch import BestEpoch
+from sktl.finetune._callbacks import BestEpoch, QuietLog
 from sktl.finetune._cut import cut_at
 from sktl.finetune._fit import fit
 from sktl.finetune._settings import (
     CONSTRAINTS,
     EXPERT_CONSTRAINTS,
+    building_parameters,
     check_name,
 )
 from sktl.finetune._targets import Labels, Targets
@@ -48,6 +49,7 @@ from sktl.finetune._trained_part import TrainedPart, make_head
 from sktl.finetune._training import (
     StopTraining,
     Training,
+    as_columns,
     opening_epochs,
     restore_rates,
 )
@@ -55,19 +57,6 @@ from sktl.images import (
     check_value_range,
     read_images,
 )
-
-# As the engine's on a CPU: small enough for a single row, and for the cache.
-_EQUAL_BATCH = 8
-
-
-class QuietLog(PrintLog):
-    """skorch's log, which lays out a table in every epoch even if none is wanted."""
-
-    def on_epoch_end(self, net, **kwargs):
-        """Print the epoch, if anybody is to see it."""
-        # Without this, a fifth of what skorch adds to the epoch of a linear head.
-        if net.verbose or self.sink is not print:
-            super().on_epoch_end(net, **kwargs)
 
 
 class FineTuned(NeuralNet):
@@ -106,6 +95,8 @@ class FineTuned(NeuralNet):
     class_weight = None
     label_smoothing = 0.0
 
+    value_range_: tuple[float, float] | None
+    _targets: Targets
     # Whether the head has begun: there is something to predict with and to go on from.
     _begun = False
     _training: Training | None = None
@@ -163,7 +154,7 @@ class FineTuned(NeuralNet):
         """Drop everything that was learned."""
         for name in list(vars(self)):
             if name in _LEARNED or (name[0] != "_" and name[-1] == "_"):
-                del vars(self)[name]
+                del self.__dict__[name]
 
     def _learn_targets(self, y, classes) -> Targets:
         raise NotImplementedError
@@ -205,13 +196,6 @@ class FineTuned(NeuralNet):
             self.max_bytes,
             self.verbose,
         )
-
-    def _building_parameters(self) -> dict:
-        """Return what network, optimizer and callbacks are built from."""
-        names = {"backbone", "weights", "head", "unfreeze", "optimizer", "lr"}
-        names |= {"lr_decay", "callbacks"}
-        names |= {n for n in vars(self) if n.startswith(("optimizer__", "callbacks__"))}
-        return {name: getattr(self, name) for name in names}
 
     def _facts(self) -> dict:
         """Return what predictions need, besides the weights, as plain values."""
@@ -257,24 +241,24 @@ class FineTuned(NeuralNet):
         """Build the stages behind the cut and the head (skorch's hook)."""
         targets = self._targets
         head = make_head(self.head, self.backbone_.info.n_features, targets.n_outputs)
-        self.module_ = self._trained_part({}, targets.finish_head(head, self.device))
-        self._built = self._building_parameters()
+        self.module_ = self._stages_behind_the_cut(
+            {}, targets.finish_head(head, self.device)
+        )
+        self._built = building_parameters(self)
         return self
 
-    def _trained_part(self, stages: Mapping, head: nn.Module) -> TrainedPart:
-        """Return the part behind the cut; ``stages`` are those it has already."""
-        stages = dict(stages.items())
-        for name in self.cut_.behind:
-            if name not in stages:
-                stages[name] = copy.deepcopy(self.backbone_.load().stages[name])
-        return TrainedPart(
-            {name: stages[name] for name in self.cut_.behind},
-            self.cut_.trained,
-            head,
-            # Batch statistics would change from the first step what the probe was
-            # solved on; random weights have no statistics worth keeping.
-            keep_statistics=self.weights is not None,
-        )
+    def _stages_behind_the_cut(self, known: Mapping, head: nn.Module) -> TrainedPart:
+        """Return what is trained; ``known`` are stages that it has already."""
+        stages = {
+            name: known[name]
+            if name in known
+            else copy.deepcopy(self.backbone_.load().stages[name])
+            for name in self.cut_.behind
+        }
+        # Batch statistics would change from the first step what the probe was solved
+        # on; random weights have no statistics worth keeping.
+        keep_statistics = self.weights is not None
+        return TrainedPart(stages, self.cut_.trained, head, keep_statistics)
 
     def initialize_criterion(self):
         """Build the loss, one value per row so that weights apply (skorch's hook)."""
@@ -428,21 +412,9 @@ class FineTuned(NeuralNet):
         device = self.device
         with autocast(device, self.embedding_part_.precision):
             x = to_device(x, device)
-            training = self.module_.training or device != "cpu"
-            outputs = self.module_(x) if training else self._in_equal_batches(x)
+            exact = device == "cpu" and not self.module_.training
+            outputs = self.module_.rowwise(x) if exact else self.module_(x)
         return outputs if outputs.dtype == torch.float64 else outputs.float()
-
-    def _in_equal_batches(self, x):
-        """Return the outputs for a batch, each row's the same whatever the others.
-
-        Kernels are chosen by the size of a batch and differ in the last bits.
-        """
-        outputs = []
-        for rows in x.split(_EQUAL_BATCH):
-            missing = _EQUAL_BATCH - len(rows)
-            filled = torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
-            outputs.append(self.module_(filled)[: len(rows)])
-        return torch.cat(outputs)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch: the mean of weighted rows (skorch's hook).
@@ -479,20 +451,11 @@ class FineTuned(NeuralNet):
         # One row has no batch statistics to learn from, and no partner.
         self._set_training(len(yi) > 1)
         mixup = self._training and self._training.mixup
-        if mixup is None or len(yi) == 1:
+        if mixup is not None and len(yi) > 1:
+            loss, y_pred = mixup.step(self, Xi, yi)
+        else:
             y_pred = self.infer(Xi)
             loss = self.get_loss(y_pred, yi, X=Xi, training=True)
-        else:
-            x = Xi["x"] if isinstance(Xi, Mapping) else Xi
-            x, partner, share = mixup(to_device(x, self.device))
-            y_pred = self.infer(x)
-            partner = partner.to(yi.device)
-            own = self.get_loss(y_pred, yi, X=Xi, training=True)
-            if isinstance(Xi, Mapping):
-                weight = Xi["sample_weight"]
-                Xi = {"sample_weight": weight[partner.to(weight.device)]}
-            other = self.get_loss(y_pred, yi[partner], X=Xi, training=True)
-            loss = share * own + (1 - share) * other
         loss.backward()
         return {"loss": loss, "y_pred": y_pred}
 
@@ -569,18 +532,7 @@ class FineTuned(NeuralNet):
         ``pandas.DataFrame(model.epochs_)`` is the table of the training.
         """
         check_is_fitted(self)
-        rows = [vars(self).get("epoch_zero_", {}), *self.history]
-        # In the order of the last row: callbacks may have come in between.
-        names = [
-            name
-            for name in dict.fromkeys(name for row in reversed(rows) for name in row)
-            if name not in ("batches", "epoch")
-            and not name.endswith(("_batch_count", "_best"))
-        ]
-        columns = {
-            name: np.array([row.get(name, np.nan) for row in rows]) for name in names
-        }
-        return {"epoch": np.arange(len(rows)), **columns}
+        return as_columns([vars(self).get("epoch_zero_", {}), *self.history])
 
     def load_params(
         self,
@@ -626,12 +578,12 @@ class FineTuned(NeuralNet):
     @property
     def device(self) -> str:
         """The device, never "auto", for skorch; get_params has what was passed."""
-        device = vars(self)["device"]
+        device = self.__dict__["device"]
         return resolve_device(device) if device == "auto" else device
 
     @device.setter
     def device(self, value) -> None:
-        vars(self)["device"] = value
+        self.__dict__["device"] = value
 
     def get_params(self, deep=True):
         """Return the parameters, as passed.
@@ -647,7 +599,7 @@ class FineTuned(NeuralNet):
             Names and values.
         """
         names = sorted(n for n in vars(self) if n[0] != "_" and n[-1] != "_")
-        return {name: vars(self)[name] for name in names}
+        return {name: self.__dict__[name] for name in names}
 
     def set_params(self, **params):
         """Set parameters; they take effect at the next ``fit`` or ``partial_fit``.
@@ -669,14 +621,14 @@ class FineTuned(NeuralNet):
         for name, value in params.items():
             check_name(name, known, type(self).__name__)
             # Not setattr: skorch would take a module for a part of the net.
-            vars(self)[name] = value
+            self.__dict__[name] = value
         return self
 
     def _known_names(self) -> set[str]:
         """Return skorch's parameters, and those in a signature of the class."""
         known = set(EXPERT_CONSTRAINTS)
         for cls in type(self).__mro__[: type(self).__mro__.index(FineTuned)]:
-            known |= set(inspect.signature(cls.__init__).parameters)
+            known |= set(inspect.signature(cls).parameters)
         return known
 
     def _validate_params(self):
@@ -695,16 +647,8 @@ class FineTuned(NeuralNet):
         copied = type(self)(**params, augment=augment)
         for name in ("_metadata_request", "_sklearn_output_config"):
             if name in vars(self):
-                vars(copied)[name] = copy.deepcopy(vars(self)[name])
+                copied.__dict__[name] = copy.deepcopy(self.__dict__[name])
         return copied
-
-    def __setattr__(self, name, value):
-        # skorch takes every module for a part of the net; a backbone, a criterion or a
-        # transform that is passed as a parameter is only kept.
-        if isinstance(value, nn.Module) and not name.endswith("_"):
-            vars(self)[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def __getstate__(self):
         # Only what was trained, on the CPU; the optimizer's moments (twice the weights)
@@ -725,16 +669,17 @@ class FineTuned(NeuralNet):
         try:
             device = resolve_device(self.device)
         except ValueError:
+            wanted = self.__dict__["device"]
             warnings.warn(
-                f"This estimator was made for device={vars(self)['device']!r}, which "
-                "is not here; it goes on with device='cpu'.",
+                f"This estimator was made for device={wanted!r}, which is not on this "
+                "machine; it goes on with device='cpu'.",
                 DeviceWarning,
                 stacklevel=2,
             )
             device = self.device = "cpu"
         for name in ("module_", "criterion_"):
             if isinstance(vars(self).get(name), nn.Module):
-                vars(self)[name].to(device)
+                self.__dict__[name].to(device)
         if self.initialized_:
             self.initialize_optimizer()
 

@@ -21,9 +21,9 @@ from sktl.finetune._activations import (
     autocast,
 )
 from sktl.finetune._augment import variation_of
-from sktl.finetune._best_epoch import is_deliberate
+from sktl.finetune._callbacks import is_deliberate
 from sktl.finetune._cut import cut_at
-from sktl.finetune._settings import check_settings
+from sktl.finetune._settings import building_parameters, check_settings
 from sktl.finetune._training import (
     Mixup,
     Schedule,
@@ -52,78 +52,76 @@ def fit(net, X, y, sample_weight, groups, classes=None) -> None:
     What is wrong is found before images are embedded, and most of it before any image
     is read.
     """
-    begins = not net.__sklearn_is_fitted__()
+    begins = not net._begun
     if begins:
         net._forget()
-    # Read rows and targets.
     check_settings(net)
-    images = read_images(net, X, reset=begins)
-    check_consistent_length(images, y, sample_weight, groups)
-    weight = _read_weight(sample_weight, len(images))
-    targets = net._learn_targets(y, classes) if begins else net._targets
-    target = targets.encode(y)
-    named = classes is not None or net.classes is not None
-    targets.check(target, weight, net.class_weight, begins and not named)
-    # Cut the network, and divide the rows.
+    rows = _read(net, X, y, sample_weight, groups, classes)
     seeds = Seeds.of(net.random_state)
     if begins:
-        net._targets, net._split_seed = targets, seeds.split
-        net.value_range_ = learn_value_range(images, net.value_range)
-        net.backbone_ = resolve(net.backbone, net.weights, net.random_state)
-        net._place_cut()
+        _place(net, rows[0], seeds)
     else:
-        check_value_range(images, net.value_range_)
-        follow_parameters(net)
-    groups = None if groups is None else np.asarray(groups)
-    train, valid = _divide(net, images, target, weight, groups, y)
+        check_value_range(rows[0], net.value_range_)
+        _follow_parameters(net)
+    train, valid = _divide(net, rows, y)
     if begins:
-        targets.learn_scale(train)
-    _weigh(net, train)
-    if valid is not None:
-        _weigh(net, valid)
+        net._targets.learn_scale(train)
+    for part in (train, valid):
+        _weigh(net, part)
+    source = net._source()
     with own_random_state(seeds.torch, net.device):
         try:
-            # Compute what is frozen, and solve the head.
             if begins:
                 NeuralNet.initialize(net)
-            source = net._source()
-            row = _check_first_row(net, source, train)
+            row_bytes = _check_first_row(net, source, train).nbytes
+            variation = None if _is_strip(rows[0]) else variation_of(net.augment)
+            n_views = net.n_views if net.max_epochs else 1
             train_set, valid_set = source.to_train(
-                train,
-                valid,
-                None if _is_strip(images) else variation_of(net.augment),
-                net.n_views if net.max_epochs else 1,
-                seeds.views,
-                row.nbytes,
+                train, valid, variation, n_views, seeds.views, row_bytes
             )
             if begins and net.head_init == "probe":
                 embeddings = _embeddings(net, source, train, train_set)
-                targets.solve_head(net.module_.head, embeddings, train)
+                net._targets.solve_head(net.module_.head, embeddings, train)
         except BaseException:
             if begins:  # nothing is left that could predict
                 net._forget()
             raise
         net._begun = True
         net.module_.facts = net._facts()
-        # Train what lies behind the cut, and keep the best epoch.
         _run_epochs(net, X, y, train_set, valid_set, seeds)
 
 
-def _read_weight(sample_weight, n: int) -> np.ndarray:
-    """Return one weight for each row."""
+def _read(net, X, y, sample_weight, groups, classes):
+    """Return images, targets, weights and groups, checked and of one length."""
+    begins = not net._begun
+    images = read_images(net, X, reset=begins)
+    check_consistent_length(images, y, sample_weight, groups)
     weight = _check_sample_weight(
-        sample_weight, np.empty((n, 1)), ensure_non_negative=True
-    )
+        sample_weight, np.empty((len(images), 1)), ensure_non_negative=True
+    ).astype(np.float64)
     if not weight.any():
         raise ValueError(
             "sample_weight is zero for every row; at least one must be above 0."
         )
-    return weight.astype(np.float64)
+    if begins:
+        net._targets = net._learn_targets(y, classes)
+    target = net._targets.encode(y)
+    named = classes is not None or net.classes is not None
+    net._targets.check(target, weight, net.class_weight, begins and not named)
+    return images, target, weight, None if groups is None else np.asarray(groups)
 
 
-def follow_parameters(net) -> None:
+def _place(net, images: ImageRows, seeds: Seeds) -> None:
+    """Find the network, its cut, and the scale of the pixels."""
+    net._split_seed = seeds.split
+    net.value_range_ = learn_value_range(images, net.value_range)
+    net.backbone_ = resolve(net.backbone, net.weights, net.random_state)
+    net._place_cut()
+
+
+def _follow_parameters(net) -> None:
     """Bring a net that goes on training into line with parameters set since."""
-    now = net._building_parameters()
+    now = building_parameters(net)
     names = now.keys() | net._built.keys()
     changed = {name for name in names if now.get(name) != net._built.get(name)}
     if fixed := sorted(changed.intersection(_FIXED)):
@@ -142,7 +140,7 @@ def follow_parameters(net) -> None:
         )
     net._place_cut()
     if "unfreeze" in changed:
-        part = net._trained_part(net.module_.stages, net.module_.head)
+        part = net._stages_behind_the_cut(net.module_.stages, net.module_.head)
         net.module_ = part.to(net.device)
     net._initialize_criterion()
     if any(name.startswith("callbacks") for name in changed):
@@ -153,15 +151,16 @@ def follow_parameters(net) -> None:
     net._built = now
 
 
-def _divide(net, images: ImageRows, target, weight, groups, y):
+def _divide(net, read, y):
     """Return the rows to train on and those to watch (or None)."""
+    images, target, weight, groups = read
     if net.train_split:
-        return _split_by_user(net, images, target, weight, groups, y)
+        return _split_by_user(net, read, y)
     rows = distinct_rows(images, target, weight, groups)
     if not net.early_stopping:
         return rows, None
     valid = hold_out(
-        rows.image if groups is None else rows.groups,
+        rows.image if rows.groups is None else rows.groups,
         net._targets.strata(rows.y),
         net.validation_fraction,
         net._split_seed,
@@ -170,8 +169,9 @@ def _divide(net, images: ImageRows, target, weight, groups, y):
     return rows.take(train), rows.take(valid)
 
 
-def _split_by_user(net, images: ImageRows, target, weight, groups, y):
+def _split_by_user(net, read, y):
     """Divide the rows of X by ``train_split``, called the way skorch does."""
+    images, target, weight, groups = read
     data = SkorchDataset(np.arange(len(images)))
     more = {} if groups is None else {"groups": groups}
     labels = target if hasattr(y, "toarray") else np.asarray(y)
@@ -210,8 +210,10 @@ def _split_by_user(net, images: ImageRows, target, weight, groups, y):
     return train, distinct_rows(images, target, np.ones(len(target)))
 
 
-def _weigh(net, rows: TrainingRows) -> None:
+def _weigh(net, rows: TrainingRows | None) -> None:
     """Bring the weights of rows to mean 1, class weights included."""
+    if rows is None:
+        return
     weight = net._targets.weigh(rows, net.class_weight)
     check_weight(weight)
     rows.weight = weight * (len(rows) / weight.sum())

@@ -74,6 +74,14 @@ def check_name(name: str, known: Collection[str], caller: str) -> None:
     )
 
 
+def building_parameters(net) -> dict:
+    """Return those that network, optimizer and callbacks are built from."""
+    names = {"backbone", "weights", "head", "unfreeze", "optimizer", "lr", "lr_decay"}
+    names |= {name for name in vars(net) if name.startswith("optimizer__")}
+    names |= {name for name in vars(net) if name.startswith("callbacks__")}
+    return {name: getattr(net, name) for name in (*names, "callbacks")}
+
+
 def check_settings(net) -> None:
     """Raise on parameters that contradict one another, or this machine."""
     resolve_device(net.device)

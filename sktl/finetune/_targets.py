@@ -156,7 +156,7 @@ class Labels:
             factor[present] = total.sum() / (present.sum() * total[present])
         return rows.weight * factor[rows.y]
 
-    def check_same(self, other: Labels) -> None:
+    def check_same(self, other) -> None:
         """Raise if weights that were trained on ``other`` do not belong to these."""
         same = np.array_equal(self.classes, other.classes)
         if not same or self.several != other.several:
@@ -262,7 +262,7 @@ class Numbers:
     def check(self, y: np.ndarray, weight: np.ndarray, class_weight, begins: bool):
         """Accept all numbers."""
 
-    def check_same(self, other: Numbers) -> None:
+    def check_same(self, other) -> None:
         """Accept the scale of other targets: it comes with their weights."""
 
     def learn_scale(self, rows: TrainingRows) -> None:

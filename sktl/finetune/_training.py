@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sktl.finetune._best_epoch import BestEpoch
+from sktl.finetune._callbacks import BestEpoch
 
 # A step of Adam is as long as its rate, however small the gradient, and it takes some
 # to know the right length: with 8 steps in all at full rates, a probe of 79.6 % on cats
@@ -177,6 +177,18 @@ class Mixup:
         partner = torch.from_numpy(self._rng.permutation(len(x))).to(x.device)
         return torch.lerp(x[partner], x, share), partner, share
 
+    def step(self, net, X, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch whose rows are blended, and the outputs."""
+        has_weights = isinstance(X, Mapping)
+        x, partner, share = self((X["x"] if has_weights else X).to(net.device))
+        outputs, partner = net.infer(x), partner.to(y.device)
+        own = net.get_loss(outputs, y, X=X, training=True)
+        if has_weights:
+            weight = X["sample_weight"]
+            X = {"sample_weight": weight[partner.to(weight.device)]}
+        other = net.get_loss(outputs, y[partner], X=X, training=True)
+        return share * own + (1 - share) * other, outputs
+
 
 class StopTraining(Exception):  # noqa: N818
     """Training has reached its end before the last epoch."""
@@ -190,3 +202,19 @@ class Training:
     mixup: Mixup | None
     schedule: Schedule | None = None
     best: BestEpoch | None = None
+
+
+def as_columns(epochs: list[dict]) -> dict[str, np.ndarray]:
+    """Return one array for each measure, with NaN where an epoch has none."""
+    # In the order of the last epoch: callbacks may have come in between.
+    names = [
+        name
+        for name in dict.fromkeys(name for row in reversed(epochs) for name in row)
+        if name not in ("batches", "epoch")
+        and not name.endswith(("_batch_count", "_best"))
+    ]
+    columns = {name: [row.get(name, np.nan) for row in epochs] for name in names}
+    return {
+        "epoch": np.arange(len(epochs)),
+        **{name: np.array(values) for name, values in columns.items()},
+    }

@@ -56,7 +56,7 @@ def distinct_rows(
     """
     check_weight(weight)
     kept = np.flatnonzero(weight > 0)
-    prints = [_identity(images, i) for i in kept]
+    prints = [_identity(images, int(i)) for i in kept]
     labels = np.ascontiguousarray(y[kept].reshape(len(kept), -1))
     columns = [labels.view(f"V{labels.itemsize * labels.shape[1]}").ravel()]
     if groups is not None:
@@ -94,7 +94,7 @@ def _identity(images: ImageRows, i: int) -> bytes:
         return images.fingerprint(i)
     except UnreadableImageError:
         # The engine reads all rows and names every unreadable one.
-        return b"unreadable" + int(i).to_bytes(8, "big")
+        return b"unreadable" + i.to_bytes(8, "big")
 
 
 def hold_out(
@@ -139,7 +139,7 @@ def hold_out(
     if not chosen.any():
         raise ValueError(
             f"early_stopping=True holds out validation_fraction={fraction} of the "
-            f"images, and these {len(units)} rows leave none to spare: every class "
+            f"images, and n_samples={len(units)} leave none to spare: every class "
             "needs an image, and a group, to train on. Pass early_stopping=False, or "
             "validation data through train_split."
         )

@@ -259,7 +259,7 @@ def test_too_few_rows_to_hold_one_out(digits, classifier):
     X, y = digits
     first = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
     with pytest.raises(
-        ValueError, match=r"validation_fraction=0.1 .* 10 rows leave none"
+        ValueError, match=r"validation_fraction=0.1 .* n_samples=10 leave none"
     ):
         classifier(early_stopping=True).fit(X[first], y[first])
     with pytest.raises(ValueError, match="and a group, to train on"):
