@@ -109,7 +109,7 @@ def steps(X, y, unfreeze):
     epoch = float(np.median([row["dur"] for row in ours.history]))
     module = copy.deepcopy(ours.module_).train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
-    x = torch.from_numpy(np.array(ours._activations(ours._images_of(X, reset=False))))
+    x = ours.get_dataset(X).inputs(list(range(len(X))))
     targets = torch.from_numpy(y)
     times = []
     for _ in range(EPOCHS):
