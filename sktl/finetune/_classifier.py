@@ -156,7 +156,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         class.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network as it is.
+        Whether ``fit`` goes on from where training has come to.
 
     verbose : int, default=0
         Print one line per epoch when above 0, and a progress bar for frozen stages.
@@ -247,7 +247,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     larger ``unfreeze`` set in between opens more stages.
 
     A pickle holds the trained part and the fingerprint of the rest; the state of the
-    optimiser and the losses of single batches are left out. With ``n_jobs`` each
+    optimizer and the losses of single batches are left out. With ``n_jobs`` each
     worker loads its own network.
 
     References

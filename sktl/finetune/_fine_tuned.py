@@ -279,21 +279,7 @@ class FineTuned(NeuralNet):
         return self
 
     def get_params_for_optimizer(self, prefix, named_parameters):
-        """Return parameter groups with a rate for each depth (skorch's hook).
-
-        Parameters
-        ----------
-        prefix : str
-            ``"optimizer"``.
-
-        named_parameters : iterable
-            Not used: the trained part knows the depth of its own.
-
-        Returns
-        -------
-        args, kwargs : tuple, dict
-            What the optimizer is called with.
-        """
+        """Return parameter groups with a rate for each depth (skorch's hook)."""
         kwargs = self.get_params_for(prefix)
         groups = self.module_.parameter_groups(
             kwargs.setdefault("lr", self.lr),
@@ -320,20 +306,9 @@ class FineTuned(NeuralNet):
         ]
 
     def get_dataset(self, X, y=None):
-        """Return a data set of activations for images (skorch's hook).
+        """Return activations at the cut, computed block by block (skorch's hook).
 
-        Parameters
-        ----------
-        X : array-like of images, skorch.dataset.Dataset or Activations
-            Activations come back unchanged.
-
-        y : Ignored
-            Not used.
-
-        Returns
-        -------
-        dataset : torch.utils.data.Dataset
-            Activations at the cut, computed block by block.
+        X holds images; activations come back unchanged.
         """
         if are_activations(X):
             return X.dataset if isinstance(X, SliceDataset) else X
@@ -358,23 +333,10 @@ class FineTuned(NeuralNet):
         """Do nothing: everything was checked before (skorch's hook)."""
 
     def get_iterator(self, dataset, training=False):
-        """Return batches of a data set (skorch's hook).
+        """Return the batches of a data set (skorch's hook).
 
         Training rows come in a new random order in every epoch, unless
         ``iterator_train__shuffle=False`` or another iterator says otherwise.
-
-        Parameters
-        ----------
-        dataset : torch.utils.data.Dataset
-            The rows.
-
-        training : bool, default=False
-            Whether to train on them.
-
-        Returns
-        -------
-        iterator : iterable
-            The batches.
         """
         prefix = "iterator_train" if training else "iterator_valid"
         iterator, kwargs = getattr(self, prefix), self.get_params_for(prefix)
@@ -392,20 +354,9 @@ class FineTuned(NeuralNet):
         return iterator(dataset, **kwargs)
 
     def infer(self, x, **fit_params):
-        """Return the outputs for a batch of activations, in float32 (skorch's hook).
+        """Return float32 outputs for a batch of activations at the cut (skorch's hook).
 
-        Parameters
-        ----------
-        x : Tensor or dict
-            Activations at the cut; in a dict under ``"x"``.
-
-        **fit_params : dict
-            Not used.
-
-        Returns
-        -------
-        outputs : Tensor
-            Logits or targets.
+        In a dict they stand under ``"x"``, beside the weights of the rows.
         """
         if isinstance(x, Mapping):
             x = x["x"]
@@ -417,24 +368,7 @@ class FineTuned(NeuralNet):
         return outputs if outputs.dtype == torch.float64 else outputs.float()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Return the loss of a batch: the mean of weighted rows (skorch's hook).
-
-        Parameters
-        ----------
-        y_pred, y_true : Tensor
-            Outputs and targets.
-
-        X : Tensor or dict, default=None
-            The batch; its ``"sample_weight"`` counts if it has one.
-
-        training : bool, default=False
-            Whether the loss is to be minimised, or only reported.
-
-        Returns
-        -------
-        loss : Tensor
-            A number.
-        """
+        """Return the loss of a batch: the mean of weighted rows (skorch's hook)."""
         losses = self._row_losses(y_pred, to_device(y_true, y_pred.device), training)
         return losses if losses.ndim == 0 else _weighted(losses, X).mean()
 
@@ -460,21 +394,7 @@ class FineTuned(NeuralNet):
         return {"loss": loss, "y_pred": y_pred}
 
     def validation_step(self, batch, **fit_params):
-        """Return loss, outputs and, of labels, the accuracy of a batch (skorch's hook).
-
-        Parameters
-        ----------
-        batch : tuple
-            Activations and targets.
-
-        **fit_params : dict
-            Not used.
-
-        Returns
-        -------
-        step : dict
-            ``loss``, ``y_pred`` and ``acc``.
-        """
+        """Return ``loss``, ``y_pred`` and, for labels, ``acc`` (skorch's hook)."""
         step = super().validation_step(batch, **fit_params)
         X, y = unpack_data(batch)
         hits = self._targets.hits(step["y_pred"], to_device(y, step["y_pred"].device))

@@ -75,7 +75,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         Draws the head, the order of rows, the inner split, variations and mixing.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network as it is.
+        Whether ``fit`` goes on from where training has come to.
 
     verbose : int, default=0
         Print one line per epoch when above 0, and a progress bar for frozen stages.
