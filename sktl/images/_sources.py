@@ -37,7 +37,8 @@ class ImageSequence:
         if kind not in ("a PIL image", "an array"):
             return
         dtypes = [None if is_missing(item) else dtype_of(item) for item in items]
-        first = {dtype: dtypes.index(dtype) for dtype in dtypes if dtype is not None}
+        types = [dtype for dtype in dict.fromkeys(dtypes) if dtype is not None]
+        first = {dtype: dtypes.index(dtype) for dtype in types}
         for dtype, row in first.items():
             check_dtype(dtype, f"Row {row} of X")
         fixed = [row for dtype, row in first.items() if dtype in FULL_RANGE]
@@ -48,7 +49,7 @@ class ImageSequence:
                 f"a fixed range, and row {learned[0]} is {dtypes[learned[0]]}, whose "
                 "range depends on the data. Convert all images to one type."
             )
-        self.dtype = next(iter(first)) if len(first) == 1 else None
+        self.dtype = types[0] if len(types) == 1 else None
         self.scaled = bool(learned)
 
     def __len__(self) -> int:
@@ -76,11 +77,10 @@ class ImageSequence:
 
     def fingerprint(self, i: int) -> bytes:
         """Return 16 bytes that identify the content of one image."""
-        item = self.items[i]
-        if isinstance(item, PATH):
-            return _fingerprint.of_file(os.fsdecode(item))
-        if isinstance(item, ENCODED):
-            return _fingerprint.of_bytes(item)
+        if self.kind == "a path" and not is_missing(self.items[i]):
+            return _fingerprint.of_file(os.fsdecode(self.items[i]))
+        if self.kind == "encoded bytes" and not is_missing(self.items[i]):
+            return _fingerprint.of_bytes(self.items[i])
         return _fingerprint.of_pixels(self.pixels(i))
 
     def blocks(self, index: range | np.ndarray) -> Iterator[np.ndarray]:
