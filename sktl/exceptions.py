@@ -1,7 +1,7 @@
-"""The errors and warnings that sktl raises, one class for each way to mend them.
+"""The errors and warnings of sktl, one class for each way to fix the problem.
 
 Every error is also the builtin that a caller would expect (``ValueError``,
-``OSError``, ``ImportError``), so code that knows nothing of sktl catches it too.
+``OSError``, ``ImportError``), so code that does not know sktl catches it too.
 """
 
 __all__ = [
@@ -31,19 +31,19 @@ class SktlError(Exception):
 
 
 class ImageInputError(SktlError, ValueError):
-    """X cannot be read as a collection of images."""
+    """X is not a collection of images."""
 
 
 class UnreadableImageError(ImageInputError):
-    """One or more rows of X hold no readable image."""
+    """One or more images in X cannot be read."""
 
 
 class ValueRangeError(ImageInputError):
-    """The pixel values of X are on another scale than those seen in ``fit``."""
+    """The pixels of X are on a different scale from those seen in ``fit``."""
 
 
 class BackboneNotFoundError(SktlError, ValueError):
-    """No backbone has this name."""
+    """There is no backbone with this name."""
 
 
 class StageNotFoundError(SktlError, ValueError):
@@ -51,48 +51,48 @@ class StageNotFoundError(SktlError, ValueError):
 
 
 class WeightsUnavailableError(SktlError, OSError):
-    """The weights of a backbone are not on this machine and cannot be fetched."""
+    """The weights of a backbone are not on this machine and cannot be downloaded."""
 
 
 class WeightsMismatchError(SktlError, ValueError):
-    """A weights file does not belong to the backbone, or was altered."""
+    """A weights file belongs to another backbone, or was changed."""
 
 
 class ActivationMapError(SktlError, ValueError):
-    """The scores of an estimator are no sum over places in the image."""
+    """The scores of an estimator are not a sum over image positions."""
 
 
 class ModelFileError(SktlError, ValueError):
-    """A model file is foreign, damaged, altered, or of another format version."""
+    """A file is not a model file, is damaged, or has an unsupported format version."""
 
 
 class UnstorableModelError(SktlError, TypeError):
-    """A model holds what a model file cannot hold, because it would be code."""
+    """A model contains code of its own, which a model file cannot hold."""
 
 
 class MissingExtraError(SktlError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed but not installed."""
 
 
 class CompilationError(SktlError, RuntimeError):
-    """torch.compile, asked for by ``engine="compile"``, cannot build the network."""
+    """``torch.compile``, used by ``engine="compile"``, cannot compile the network."""
 
 
 class UnreadableImageWarning(UserWarning):
-    """Rows without a readable image became NaN because of ``on_error="nan"``."""
+    """Images could not be read, and ``on_error="nan"`` made their rows NaN."""
 
 
 class DataConversionWarning(UserWarning):
-    """X was read in a way that its owner may not have meant."""
+    """X was read in a way that may not be what you meant."""
 
 
 class DuplicateImagesWarning(UserWarning):
-    """Copies of an image flatter a score, or carry different labels."""
+    """Copies of an image inflate a score, or have different labels."""
 
 
 class CacheWarning(UserWarning):
-    """The embedding store cannot be used; results are right but are recomputed."""
+    """The embedding store cannot be used; results are correct but not reused."""
 
 
 class ModelFileWarning(UserWarning):
-    """A model file does not hold, or may not give back, all that was there."""
+    """A model file leaves something out, or may not restore it exactly."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,23 +20,17 @@ _IMAGE_SUFFIXES = (
     *(".pbm", ".pgm", ".ppm", ".pnm"),
 )
 _SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
-_ORDER = ("train", "val", "test")
+Classes = dict[str, list[str]]  # the images of each class folder
 
 
 def load_image_folder(path, *, splits="auto") -> Bunch:
-    """Load the paths and labels of images that lie in one folder per class.
+    """Load the paths and labels of images stored in one folder per class.
 
-    Like :func:`sklearn.datasets.load_files`, for images: nothing is opened, so a
-    million files cost a listing.
+    Like :func:`sklearn.datasets.load_files`, but no file is opened.
 
     Parameters
     ----------
@@ -43,24 +38,20 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
         The folder: ``path/cats/1.jpg``, ``path/dogs/2.jpg``; or, with splits,
         ``path/train/cats/1.jpg``, ``path/test/cats/3.jpg``. Images in folders inside
         a class folder belong to that class.
-
     splits : {"auto"} or bool, default="auto"
         Whether the folders in ``path`` are splits (``train``, ``val`` and ``test``,
-        or ``training``, ``valid``, ``validation``, ``dev``, ``testing``) and not
-        classes. ``"auto"`` takes them for splits when all of them have such names.
-        ``True`` reads the splits and leaves other folders alone; ``False`` reads
-        every folder as a class.
+        or ``training``, ``valid``, ``validation``, ``dev``, ``testing``) rather than
+        classes. ``"auto"`` takes them for splits if all have such names; ``True``
+        ignores other folders; ``False`` reads every folder as a class.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
         With the attributes
 
-        paths : ndarray of str, dtype object
-            The images in the order of splits, classes and names: sorted, not
-            shuffled. Absolute only if ``path`` is.
-        data : ndarray
-            The same array, under the name that other loaders use.
+        paths, data : ndarray of str, dtype object
+            The images, sorted by split, class and name; absolute only if ``path`` is.
+            Both names are the same array.
         target : ndarray of int
             The class of each image, an index into ``target_names``.
         target_names : list of str
@@ -69,11 +60,9 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
             The split of each image: ``"train"``, ``"val"`` or ``"test"``.
         train, val, test : Bunch, only with those splits
             ``paths``, ``data``, ``target`` and ``target_names`` of one split.
-        n_skipped : int
-            How many files were passed over: hidden ones, files that are no images by
-            their name, and files outside class folders.
-        skipped : list of str
-            These files.
+        skipped, n_skipped : list of str, int
+            The files that were left out, and their number: hidden files, files without
+            the name of an image, and files outside class folders.
         DESCR : str
             A summary to print.
 
@@ -85,9 +74,8 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
 
     Notes
     -----
-    Folders and files that begin with a dot, and ``__MACOSX``, are hidden. Symbolic
-    links are followed wherever they lead, as data sets are often made of them; a
-    folder that contains itself by way of a link is read once.
+    Folders and files whose names begin with a dot, and ``__MACOSX``, are hidden.
+    Symbolic links are followed, except back to a folder that contains the link.
 
     Examples
     --------
@@ -111,17 +99,27 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
         raise ImageInputError(f"load_image_folder needs a folder, and {root!r} {what}.")
     skipped: list[str] = []
     folders = _subfolders(root, skipped)
-    of_split = _splits_among(root, folders, splits)
-    if of_split is None:
-        found = {None: _classes(root, folders, skipped)}
-    else:
-        found = {}
-        for split in _ORDER:
-            if split in of_split:
-                top = os.path.join(root, of_split[split])
-                found[split] = _classes(top, _subfolders(top, skipped), skipped)
-        _check_classes_of_splits(root, found)
-    return _bunch(root, found, skipped)
+    folder_of_split = _splits_among(root, folders, splits)
+    if not folder_of_split:
+        classes = _classes(root, folders, skipped)
+        return _bunch(root, {"images": classes}, skipped)
+    found = {}
+    for split, folder in folder_of_split.items():
+        top = os.path.join(root, folder)
+        found[split] = _classes(top, _subfolders(top, skipped), skipped)
+        unknown = set(found[split]) - set(found.get("train", found[split]))
+        if unknown:
+            raise ImageInputError(
+                f"The {split} split of {root!r} holds classes that its train split "
+                f"lacks: {', '.join(map(repr, sorted(unknown)))}. A class folder must "
+                "have the same name in all splits."
+            )
+    data = _bunch(root, found, skipped)
+    counts = [sum(map(len, classes.values())) for classes in found.values()]
+    data.split = np.repeat(list(found), counts)
+    for split, classes in found.items():
+        data[split] = _labelled([classes], data.target_names)
+    return data
 
 
 def list_images(path) -> list[str]:
@@ -135,7 +133,7 @@ def list_images(path) -> list[str]:
     Returns
     -------
     paths : list of str
-        What is an image by its name, sorted; hidden files are left out.
+        Files with the name of an image, sorted, without hidden ones.
 
     Examples
     --------
@@ -151,58 +149,49 @@ def list_images(path) -> list[str]:
     return _images_in(os.path.expanduser(os.fspath(path)), [], ())
 
 
-def _splits_among(
-    root: str, folders: list[str], splits: str | bool
-) -> dict[str, str] | None:
-    """Return which folder is which split; None if the folders are classes."""
-    named = [folder for folder in folders if folder.lower() in _SPLITS]
-    if splits is False or (not named and splits == "auto"):
-        return None
-    if not named:
+def _splits_among(root: str, folders: list[str], splits) -> dict[str, str]:
+    """Return the folder of each split; none if the folders are classes."""
+    split_of = {f: _SPLITS[f.lower()] for f in folders if f.lower() in _SPLITS}
+    others = [folder for folder in folders if folder not in split_of]
+    # A class may happen to be called "train".
+    is_class = not split_of or (others and len(set(split_of.values())) == 1)
+    if splits is False or (splits == "auto" and is_class):
+        return {}
+    if not split_of:
         raise ImageInputError(
             f"splits=True, but {root!r} holds none of the folders train, val and test."
         )
-    if splits == "auto" and len(named) < len(folders):
-        names = {_SPLITS[folder.lower()] for folder in named}
-        if len(names) == 1:
-            return None  # a class that happens to be called "train"
-        others = [folder for folder in folders if folder not in named]
+    if splits == "auto" and others:
         raise ImageInputError(
-            f"{root!r} holds both splits ({', '.join(named)}) and other folders "
+            f"{root!r} holds both splits ({', '.join(split_of)}) and other folders "
             f"({', '.join(others[:5])}). Pass splits=True to read only the splits, or "
             "splits=False if every folder is a class."
         )
-    of_split: dict[str, str] = {}
-    for folder in named:
-        split = _SPLITS[folder.lower()]
-        if split in of_split:
-            raise ImageInputError(
-                f"{root!r} holds two folders for the split {split!r}: "
-                f"{of_split[split]!r} and {folder!r}. Keep one of them."
-            )
-        of_split[split] = folder
-    return of_split
+    folder_of = {split: folder for folder, split in split_of.items()}
+    if len(folder_of) < len(split_of):
+        both = ", ".join(split_of)
+        raise ImageInputError(f"{root!r} holds two folders for one split: {both}.")
+    return {split: folder_of[split] for split in _SPLITS if split in folder_of}
 
 
-def _classes(top: str, folders: list[str], skipped: list[str]) -> dict[str, list[str]]:
+def _classes(top: str, folders: list[str], skipped: list[str]) -> Classes:
     """Return the images of each class folder in ``top``."""
     if not folders:
         loose = sum(_is_image(name) for name in os.listdir(top))
         raise ImageInputError(
             f"{top!r} holds no class folders{f', but {loose} images' if loose else ''}."
             " Put the images of each class into a folder of their own, such as "
-            f"{os.path.join(top, 'cats')!r}; images without labels need no loader: a "
-            "list of paths is enough."
+            f"{os.path.join(top, 'cats')!r}; without labels, a list of paths is enough."
         )
-    classes = {}
-    for name in folders:
-        folder = os.path.join(top, name)
-        classes[name] = _images_in(folder, skipped, (os.path.realpath(top),))
-    empty = [name for name, images in classes.items() if not images]
+    above = (os.path.realpath(top),)
+    classes = {
+        name: _images_in(os.path.join(top, name), skipped, above) for name in folders
+    }
+    empty = ", ".join(repr(name) for name, images in classes.items() if not images)
     if empty:
         raise ImageInputError(
-            f"Class folders without a single image in {top!r}: "
-            f"{', '.join(map(repr, empty))}. Remove them, or add their images."
+            f"{top!r} has class folders without any image: {empty}. Remove them, or "
+            "add their images."
         )
     return classes
 
@@ -214,27 +203,20 @@ def _images_in(folder: str, skipped: list[str], above: tuple[str, ...]) -> list[
         return []  # a link to a folder that we are already in
     images = []
     for entry in _entries(folder):
-        if _is_hidden(entry.name):
-            if entry.is_file():
-                skipped.append(entry.path)
-        elif entry.is_dir():
-            images += _images_in(entry.path, skipped, (*above, real))
-        elif _is_image(entry.name) and entry.is_file():
-            images.append(entry.path)
+        if entry.is_dir():
+            if not _is_hidden(entry.name):
+                images += _images_in(entry.path, skipped, (*above, real))
         else:
-            skipped.append(entry.path)
+            is_image = _is_image(entry.name) and entry.is_file()
+            (images if is_image else skipped).append(entry.path)
     return images
 
 
 def _subfolders(folder: str, skipped: list[str]) -> list[str]:
     """Return the names of the visible folders in a folder; its files are skipped."""
-    names = []
-    for entry in _entries(folder):
-        if not entry.is_dir():
-            skipped.append(entry.path)
-        elif not _is_hidden(entry.name):
-            names.append(entry.name)
-    return names
+    entries = _entries(folder)
+    skipped += [entry.path for entry in entries if not entry.is_dir()]
+    return [e.name for e in entries if e.is_dir() and not _is_hidden(e.name)]
 
 
 def _entries(folder: str) -> list[os.DirEntry]:
@@ -244,7 +226,7 @@ def _entries(folder: str) -> list[os.DirEntry]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise ImageInputError(
-            f"The folder {folder!r} cannot be read: {error.strerror}."
+            f"{folder!r} cannot be read: {error.strerror}."
         ) from error
 
 
@@ -258,71 +240,32 @@ def _is_image(name: str) -> bool:
     return not _is_hidden(name) and name.lower().endswith(_IMAGE_SUFFIXES)
 
 
-def _check_classes_of_splits(root: str, found: dict) -> None:
-    """Refuse classes that nothing could learn, most often a misspelt folder."""
-    for split, classes in found.items():
-        unknown = sorted(set(classes) - set(found.get("train", classes)))
-        if unknown:
-            raise ImageInputError(
-                f"The {split} split of {root!r} holds classes that its train split "
-                f"lacks: {', '.join(map(repr, unknown))}. Class folders have to be "
-                "spelt alike in all splits."
-            )
-
-
-def _bunch(root: str, found: dict, skipped: list[str]) -> Bunch:
-    """Return what was found as a Bunch, whole and by split."""
-    from sklearn.utils import Bunch
-
-    names = sorted({name for classes in found.values() for name in classes})
-    code = {name: i for i, name in enumerate(names)}
-    paths: list[str] = []
-    target: list[int] = []
-    split: list[str] = []
-    for of, classes in found.items():
-        for name, images in classes.items():
-            paths += images
-            target += [code[name]] * len(images)
-            split += [of] * len(images)
-    labelled = _labelled(Bunch, paths, target, names)
-    labelled.update(
-        n_skipped=len(skipped),
-        skipped=skipped,
-        DESCR=_description(root, found, names, skipped),
-    )
-    if None not in found:
-        labelled.split = np.array(split)
-        for of in found:
-            chosen = np.flatnonzero(labelled.split == of)
-            labelled[of] = _labelled(
-                Bunch, labelled.paths[chosen], labelled.target[chosen], names
-            )
-    return labelled
-
-
-def _labelled(bunch, paths, target, names: list[str]) -> Bunch:
-    """Return paths and labels as a Bunch."""
-    column = np.empty(len(paths), dtype=object)
-    column[:] = paths
-    return bunch(
-        paths=column,
-        data=column,
-        target=np.asarray(target, dtype=np.int64),
-        target_names=list(names),
-    )
-
-
-def _description(root: str, found: dict, names: list[str], skipped: list[str]) -> str:
-    """Return a summary of the folder in words."""
+def _bunch(root: str, found: dict[str, Classes], skipped: list[str]) -> Bunch:
+    """Return what was found as a Bunch, with a summary in words."""
+    names = sorted(set().union(*found.values()))
     lines = [f"{root}: {len(names)} classes"]
     for split, classes in found.items():
         counts = [len(images) for images in classes.values()]
         lines.append(
-            f"{split or 'images'}: {sum(counts)} in {len(counts)} classes of "
-            f"{min(counts)} to {max(counts)}"
+            f"{split}: {sum(counts)} in {len(counts)} classes of {min(counts)} to "
+            f"{max(counts)}"
         )
     if skipped:
         kinds = Counter(os.path.splitext(name)[1].lower() or "-" for name in skipped)
         listed = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common(5))
         lines.append(f"skipped files: {len(skipped)} ({listed})")
-    return "\n".join(lines)
+    data = _labelled(found.values(), names)
+    data.update(n_skipped=len(skipped), skipped=skipped, DESCR="\n".join(lines))
+    return data
+
+
+def _labelled(splits: Iterable[Classes], names: list[str]) -> Bunch:
+    """Return the paths and labels of classes as a Bunch."""
+    from sklearn.utils import Bunch
+
+    classes = [(name, images) for found in splits for name, images in found.items()]
+    paths = np.array([path for _, images in classes for path in images], dtype=object)
+    code = {name: i for i, name in enumerate(names)}
+    codes = (code[name] for name, images in classes for _ in images)
+    target = np.fromiter(codes, dtype=np.int64)
+    return Bunch(paths=paths, data=paths, target=target, target_names=list(names))

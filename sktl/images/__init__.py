@@ -3,10 +3,9 @@
 Nothing here needs torch, except preparing pixels for a network.
 """
 
-from sktl.images._input import read_images
+from sktl.images._reading import is_flat
 from sktl.images._recipe import Recipe
-from sktl.images._rows import ImageRows
-from sktl.images._tables import is_flat
+from sktl.images._rows import ImageRows, read_images
 from sktl.images._value_range import check_value_range, learn_value_range
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Encoded images and PIL images → pixels, the way ``.convert("RGB")`` sees them."""
+"""Image files, encoded bytes and PIL images → pixels as ``.convert("RGB")`` gives."""
 
 from __future__ import annotations
 
@@ -10,32 +10,21 @@ import threading
 import zlib
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from sktl.exceptions import UnreadableImageError
 
-# What Pillow raises on damaged files: the first four, and the two of a bomb, were seen
-# on 40,000 cut or altered files of 13 formats; the others stand in its issues.
+ENCODED = bytes | bytearray | memoryview
+
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What Pillow raises on damaged files: the first line was seen on 40,000 cut or altered
+# files of 13 formats, the second is reported in its issues.
 _DAMAGED = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    RuntimeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    TypeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
+    *(*_BOMB, OSError, ValueError, SyntaxError, RuntimeError),
+    *(EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error),
 )
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-
-_ORIENTATION = 0x0112  # the EXIF tag
-_UPRIGHT = {
+_UPRIGHT = {  # by EXIF orientation
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -45,90 +34,77 @@ _UPRIGHT = {
     8: lambda pixels: pixels.swapaxes(0, 1)[::-1],
 }
 
-# Formats that Pillow opens as 32-bit "I" although their pixels have 16 bits.
-_SIXTEEN_BITS_AS_INT32 = {"PNG", "PPM"}
-
 # A PIL image decodes on first use, and must not do so in two threads at once. Images
 # share a few locks, so that most of them are decoded in parallel.
 _loading = [threading.Lock() for _ in range(64)]
 
 
 def read_file(path: str) -> bytes:
-    """Return the bytes of an image file, or say why there are none."""
+    """Return the bytes of an image file, or say why it cannot be read."""
     place = os.path.expanduser(path)
     try:
         with open(place, "rb") as file:
             return file.read()
-    except FileNotFoundError as error:
-        if _URL.match(path):
+    except (OSError, ValueError) as error:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
             reason = "is a URL, and sktl reads only local files; download it first"
         elif not path:
             reason = "has an empty path"
+        elif os.path.isdir(place):
+            reason = "is a folder; sktl.datasets.load_image_folder lists its images"
+        elif not isinstance(error, FileNotFoundError):
+            reason = f"cannot be opened ({error})"
         elif os.path.isabs(place):
             reason = "does not exist"
         else:
-            reason = f"does not exist in {os.getcwd()!r}, where relative paths start"
-        raise UnreadableImageError(reason) from error
-    except (OSError, ValueError) as error:
-        if os.path.isdir(place):  # which Windows reports as a lack of permission
-            reason = (
-                "is a directory, not an image; sktl.datasets.load_image_folder lists "
-                "the images in it"
-            )
-        else:
-            reason = f"cannot be opened ({error})"
+            reason = f"does not exist in the working directory {os.getcwd()!r}"
         raise UnreadableImageError(reason) from error
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: ENCODED) -> np.ndarray:
     """Return the pixels of an encoded image, upright, grey or RGB."""
     if not len(data):
         raise UnreadableImageError("is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_pixel_count(image)
-            image.load()
-            return _pixels_of(image)
-    except UnreadableImageError:
-        raise
+            return _pixels(image)
     except UnidentifiedImageError as error:
         raise UnreadableImageError(
-            f"is not an image in a format that Pillow knows; it begins with "
+            "is not in an image format that Pillow knows; it begins with "
             f"{bytes(data[:16])!r}"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError(_too_large(str(error))) from error
     except _DAMAGED as error:
-        raise UnreadableImageError(
-            f"cannot be decoded, it may be truncated or damaged ({error})"
-        ) from error
+        raise _undecodable(error) from error
 
 
 def pixels_of_image(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a PIL image, upright, grey or RGB; it stays as it is."""
+    """Return the pixels of a PIL image, upright, grey or RGB, leaving it unchanged."""
     with _loading[id(image) // 64 % len(_loading)]:
         try:
-            _check_pixel_count(image)
-            image.load()
-            return _pixels_of(image)
-        except UnreadableImageError:
-            raise
+            return _pixels(image)
         except _DAMAGED as error:
-            raise UnreadableImageError(f"cannot be decoded ({error})") from error
+            raise _undecodable(error) from error
 
 
 def pixel_dtype(image: Image.Image) -> np.dtype:
     """Return the type that the pixels of a PIL image will have, without decoding."""
     if image.mode.startswith("I;16"):
         return np.dtype(np.uint16)
-    if image.mode == "I":
-        sixteen = image.format in _SIXTEEN_BITS_AS_INT32
-        return np.dtype(np.uint16 if sixteen else np.int32)
+    if (
+        image.mode == "I"
+    ):  # also how Pillow opens some formats whose pixels have 16 bits
+        return np.dtype(np.uint16 if image.format in ("PNG", "PPM") else np.int32)
     return np.dtype(np.float32 if image.mode == "F" else np.uint8)
 
 
-def _pixels_of(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a loaded image as H x W or H x W x 3."""
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Return the pixels of an image as H x W or H x W x 3."""
+    limit = Image.MAX_IMAGE_PIXELS
+    width, height = image.size
+    if limit is not None and width * height > limit:
+        # Pillow only warns up to twice the limit; refuse before pixels take memory.
+        raise Image.DecompressionBombError(f"{width} x {height} pixels, over {limit}")
+    image.load()
     dtype = pixel_dtype(image)
     if dtype != np.uint8:
         pixels = np.array(image).astype(dtype.newbyteorder("="), copy=False)
@@ -141,31 +117,16 @@ def _pixels_of(image: Image.Image) -> np.ndarray:
         pixels = np.array(image.convert("RGBA"))[..., :3]
     else:
         pixels = np.array(image.convert("RGB"))
-    turn = _UPRIGHT.get(_orientation(image))
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGED:  # a damaged EXIF block counts as upright
+        turn = None
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; a damaged EXIF block counts as upright."""
-    try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGED:
-        return 1
-
-
-def _check_pixel_count(image: Image.Image) -> None:
-    """Refuse what Pillow only warns of, before its pixels take memory."""
-    limit = Image.MAX_IMAGE_PIXELS
-    width, height = image.size
-    if limit is not None and width * height > limit:
-        raise UnreadableImageError(
-            _too_large(f"{width} x {height} pixels, the limit is {limit}")
-        )
-
-
-def _too_large(detail: str) -> str:
-    """Say that an image may be a decompression bomb, and what to do if it is not."""
-    return (
-        f"could be a decompression bomb ({detail}); if it can be trusted, raise "
-        "PIL.Image.MAX_IMAGE_PIXELS"
-    )
+def _undecodable(error: Exception) -> UnreadableImageError:
+    """Return an error that explains what Pillow raised."""
+    why = "cannot be decoded and may be truncated or damaged"
+    if isinstance(error, _BOMB):
+        why = "may be a decompression bomb; if not, raise PIL.Image.MAX_IMAGE_PIXELS"
+    return UnreadableImageError(f"{why} ({error})")

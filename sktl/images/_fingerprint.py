@@ -6,22 +6,21 @@ import time
 
 import numpy as np
 from blake3 import blake3
+from cachetools import LRUCache
 
 from sktl.exceptions import UnreadableImageError
-from sktl.images._decode import read_file
+from sktl.images._decode import ENCODED, read_file
 
 SIZE = 16
-
 # A file that changed less than two seconds ago (the coarsest clock of a file system,
 # FAT) may change again under the same timestamp; its fingerprint is not remembered.
 _SETTLED_NS = 2_000_000_000
-_REMEMBERED = 200_000  # files; about 60 MB when full
 
-_memo: dict[tuple, bytes] = {}
+_remembered: LRUCache = LRUCache(200_000)  # files
 _guard = threading.Lock()
 
 
-def of_bytes(data: bytes) -> bytes:
+def of_bytes(data: ENCODED) -> bytes:
     """Return the fingerprint of an encoded image."""
     return blake3(data).digest(SIZE)
 
@@ -32,25 +31,17 @@ def of_file(path: str) -> bytes:
         state = os.stat(os.path.expanduser(path))
     except (OSError, ValueError):
         return of_bytes(read_file(path))  # which says what is wrong with the path
-    key = (
-        state.st_dev,
-        state.st_ino,
-        state.st_size,
-        state.st_mtime_ns,
-        state.st_ctime_ns,
-    )
+    times = state.st_mtime_ns, state.st_ctime_ns
+    key = (state.st_dev, state.st_ino, state.st_size, *times)
     with _guard:
-        known = _memo.get(key)
+        known = _remembered.get(key)
     if known is not None:
         return known
     data = read_file(path)
     fingerprint = of_bytes(data)
-    newest = max(state.st_mtime_ns, state.st_ctime_ns)
-    if time.time_ns() - newest > _SETTLED_NS and len(data) == state.st_size:
+    if time.time_ns() - max(times) > _SETTLED_NS and len(data) == state.st_size:
         with _guard:
-            _memo[key] = fingerprint
-            while len(_memo) > _REMEMBERED:
-                del _memo[next(iter(_memo))]
+            _remembered[key] = fingerprint
     return fingerprint
 
 
@@ -61,5 +52,5 @@ def of_pixels(pixels: np.ndarray) -> bytes:
     if not pixels.size:
         raise UnreadableImageError(f"has no pixels (shape {pixels.shape})")
     digest = blake3(f"pixels {pixels.dtype.str} {pixels.shape}\n".encode())
-    digest.update(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8))
+    digest.update(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
     return digest.digest(SIZE)

@@ -1,17 +1,18 @@
-"""``Recipe``: how a network was told to look at images when it was trained."""
+"""``Recipe``: the preprocessing that a network was trained with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sktl.exceptions import ImageInputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 # Counts the ways in which sktl has turned images into pixels. Part of every cache key:
 # raise it with any change that moves a pixel, and old embeddings are never mixed in.
@@ -20,29 +21,25 @@ _PREPARATION = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """The published preparation of a network: size, crop, interpolation, colours.
+    """The published preprocessing of a network: size, crop, interpolation, colours.
 
     The shorter side of an image is resized to ``resize``, the centre is cropped to
     ``size`` (with black borders where the image is smaller), and the pixels are
-    normalised: what ``torchvision.transforms._presets.ImageClassification`` and the
-    evaluation transform of timm do.
+    normalised, as in ``torchvision.transforms._presets.ImageClassification`` and in
+    timm's evaluation transform.
 
     Parameters
     ----------
     size : (int, int)
         Height and width that the network sees.
-
     resize : int, (int, int) or None
-        Length of the shorter side before the centre is cropped; or a height and a
-        width that the image is made just large enough to cover. ``None`` stretches
-        the image to ``size`` without a crop.
-
+        Length of the shorter side before the crop; or a height and a width that the
+        image is made just large enough to cover. None stretches the image to ``size``
+        without a crop.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
         How pixels are resized, always with antialiasing.
-
     channels : {1, 3}, default=3
         Colours that the network expects; 1 means grey.
-
     mean, std : tuple of float, default=those of ImageNet
         Mean and standard deviation of each channel, of pixels on a scale from 0 to 1.
 
@@ -65,10 +62,10 @@ class Recipe:
         object.__setattr__(self, "size", _as_size(self.size, "size"))
         object.__setattr__(self, "mean", tuple(map(float, self.mean)))
         object.__setattr__(self, "std", tuple(map(float, self.std)))
-        if self.interpolation not in INTERPOLATIONS:
+        if self.interpolation not in _INTERPOLATIONS:
             raise ValueError(
                 f"interpolation={self.interpolation!r} is unknown. Choose one of "
-                f"{', '.join(INTERPOLATIONS)}."
+                f"{', '.join(_INTERPOLATIONS)}."
             )
         if self.channels not in (1, 3):
             raise ValueError(f"channels={self.channels!r}: choose 1 (grey) or 3 (RGB).")
@@ -77,37 +74,21 @@ class Recipe:
                 f"mean={self.mean} and std={self.std} need one value for each of the "
                 f"{self.channels} channels."
             )
-        if self.resize is not None and min(self.covered) < 1:
-            raise ValueError(f"resize={self.resize!r} has to be at least 1, or None.")
+        if self.resize is not None:
+            _as_size(self.resize, "resize")
 
     @property
     def covered(self) -> tuple[int, int]:
         """Height and width that an image covers before its centre is cropped."""
-        if self.resize is None:
-            return self.size
-        if isinstance(self.resize, Integral):
-            return int(self.resize), int(self.resize)
-        height, width = self.resize
-        return int(height), int(width)
+        return self.size if self.resize is None else _as_size(self.resize, "resize")
 
     def at(self, image_size: int | tuple[int, int] | None) -> Recipe:
         """Return the same recipe at another size, with the resize in proportion.
 
-        Parameters
-        ----------
-        image_size : int, (int, int) or None
-            Height and width that the network is to see; an int means a square and
-            None the size as it is.
-
-        Returns
-        -------
-        recipe : Recipe
-            The recipe at that size.
+        An int means a square, and None the same size.
         """
         if image_size is None:
             return self
-        if isinstance(image_size, Integral):
-            image_size = (image_size, image_size)
         size = _as_size(image_size, "image_size")
         resize = self.resize
         if resize is not None:
@@ -117,17 +98,10 @@ class Recipe:
         return replace(self, size=size, resize=resize)
 
     def normalise(self, batch: Tensor) -> Tensor:
-        """Return a batch as the network expects it: float32, of mean 0 and spread 1.
+        """Return a batch as the network expects it: float32, normalised per channel.
 
-        Parameters
-        ----------
-        batch : Tensor of shape (n, channels, height, width)
-            Prepared pixels: uint8, or floats on a scale from 0 to 1.
-
-        Returns
-        -------
-        batch : Tensor of dtype float32
-            A new tensor on the same device, in the same memory format.
+        The batch is (n, channels, height, width), of uint8 or of floats from 0 to 1. A
+        new tensor comes back, on the same device and in the same memory format.
         """
         import torch
 
@@ -152,13 +126,11 @@ class Recipe:
 
 
 def _as_size(size, name: str) -> tuple[int, int]:
-    """Return ``size`` as two positive ints."""
-    try:
-        height, width = size
-    except (TypeError, ValueError):
-        height = width = None
-    if not all(isinstance(side, Integral) and side > 0 for side in (height, width)):
+    """Return a height and a width; an int means a square."""
+    sides = tuple(size) if np.iterable(size) else (size, size)
+    ints = all(isinstance(side, int | np.integer) and side > 0 for side in sides)
+    if len(sides) != 2 or not ints:
         raise ImageInputError(
-            f"{name}={size!r} has to be a positive int, or (height, width)."
+            f"{name}={size!r} must be a positive int, or (height, width)."
         )
-    return int(height), int(width)
+    return int(sides[0]), int(sides[1])

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sktl.exceptions import UnreadableImageError, ValueRangeError
-from sktl.images._reading import read
+from sktl.images._reading import is_flat, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from sklearn.base import BaseEstimator
     from torch import Tensor
 
     from sktl.images._recipe import Recipe
+    from sktl.images._sources import ImageSequence
 
 
 class ImageRows:
-    """Rows of images as the user holds them; nothing is decoded until asked.
+    """Rows of images as the user holds them; nothing is decoded until asked for.
 
-    Made by :meth:`of`. Rows are counted as the user counts them: after :meth:`take`,
+    Made by :meth:`of`. Rows are numbered as the user numbers them: after :meth:`take`,
     :meth:`where` still names the row of the X that was passed.
 
     Attributes
     ----------
     flat : bool
-        True when X was a table of numbers.
-
+        True if X was a table of numbers.
     scaled : bool
-        True when the pixels are of a type whose black and white depend on the data
-        (floats, and integers other than uint8 and uint16), so that a value range has
-        to be learned.
-
+        True if black and white depend on the data (floats, and integers other than
+        uint8 and uint16), so that a value range has to be learned.
     dtype : numpy dtype or None
-        The type that all pixels have; None where they differ, or where only decoding
-        would tell.
+        The type of all pixels; None if they differ, or if only decoding would show.
 
     Notes
     -----
-    Safe to be read from several threads. A pickle holds what X held: paths for paths.
+    Several threads may read at once. A pickle holds what X held: paths for paths.
 
     Examples
     --------
@@ -52,16 +49,16 @@ class ImageRows:
     'row 4'
     """
 
-    def __init__(self, source, index: np.ndarray | None = None):
+    def __init__(self, source: ImageSequence, positions: range | np.ndarray):
         self._source = source
-        self._index = index
+        self._positions = positions
         self.flat = source.flat
         self.scaled = source.scaled
         self.dtype = source.dtype
 
     @classmethod
     def of(cls, X, *, image_shape=None) -> ImageRows:
-        """Read X as a collection of images.
+        """Read X as a collection of images; nothing is decoded or copied.
 
         Parameters
         ----------
@@ -75,16 +72,10 @@ class ImageRows:
               paths, of encoded ``bytes``, of PIL images or of arrays of any sizes. A
               missing value (None, NaN) is an unreadable image;
             - a table of numbers: rows of flattened images.
-
         image_shape : tuple of int or None, default=None
             ``(height, width)`` or ``(height, width, channels)`` of the images in a
             table. None infers it where the width is a square or three times one, and
             reads other rows as images one pixel high, with a warning.
-
-        Returns
-        -------
-        rows : ImageRows
-            The images. Pixels are neither read nor copied.
 
         Raises
         ------
@@ -93,25 +84,25 @@ class ImageRows:
         """
         if isinstance(X, ImageRows):
             return X
-        return cls(read(X, image_shape))
+        source = read(X, image_shape)
+        return cls(source, range(len(source)))
 
     def __len__(self) -> int:
-        return len(self._source if self._index is None else self._index)
+        return len(self._positions)
 
     def __repr__(self) -> str:
-        kind = type(self._source).__name__
-        return f"<ImageRows of {len(self)} images, held as {kind}>"
+        return f"<ImageRows: {len(self)} images, each {self._source.kind}>"
 
     def take(self, indices) -> ImageRows:
         """Return some of the rows, in the order of ``indices``; no pixel is copied."""
-        taken = np.arange(len(self))[indices]
-        return ImageRows(
-            self._source, taken if self._index is None else self._index[taken]
-        )
+        positions = self._positions
+        if isinstance(positions, range):
+            positions = np.arange(len(positions))
+        return ImageRows(self._source, positions[indices])
 
     def where(self, i: int) -> str:
         """Return words for a row: its number in X, and its path if it has one."""
-        row = self._row(i)
+        row = self._position(i)
         label = self._source.label(row)
         return f"row {row}" if label is None else f"row {row} ({label!r})"
 
@@ -120,11 +111,7 @@ class ImageRows:
 
         Files come upright, as RGB or grey, in 8 bits, or 16 where the file has them.
         """
-        row = self._row(i)
-        try:
-            return self._source.pixels(row)
-        except UnreadableImageError as error:
-            raise self._name_row(i, error) from error.__cause__
+        return self._read(i, self._source.pixels)
 
     def fingerprint(self, i: int) -> bytes:
         """Return 16 bytes that identify the content of a row, in any process.
@@ -132,60 +119,56 @@ class ImageRows:
         Equal bytes in a file and in memory have equal fingerprints. Those of files are
         remembered for as long as size and times of the file stay the same.
         """
-        row = self._row(i)
-        try:
-            return self._source.fingerprint(row)
-        except UnreadableImageError as error:
-            raise self._name_row(i, error) from error.__cause__
+        return self._read(i, self._source.fingerprint)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the readable rows without alpha, in stacks of images of one size."""
-        for block in self._source.blocks(self._index):
+        for block in self._source.blocks(self._positions):
             yield block[..., :3] if block.ndim == 4 else block
 
     def prepare(
         self, i: int, recipe: Recipe, value_range: tuple[float, float] | None = None
     ) -> Tensor:
-        """Return a row as a network with this recipe is to see it, not normalised.
+        """Return a row as a network with this recipe sees it, not yet normalised.
 
-        Parameters
-        ----------
-        i : int
-            The row.
-
-        recipe : Recipe
-            Size, crop, interpolation and colours.
-
-        value_range : (float, float) or None, default=None
-            The values that mean black and white, for pixels wider than 8 bits.
-
-        Returns
-        -------
-        pixels : Tensor of shape (channels, height, width)
-            uint8 when the image has 8 bits, else float32 with black 0 and white 1.
-
-        Raises
-        ------
-        UnreadableImageError
-            If the row holds no readable image.
-        ValueRangeError
-            If its pixels are on another scale altogether.
+        Shaped (channels, height, width): uint8 if the image has 8 bits, else float32
+        with black 0 and white 1, which ``value_range`` defines. Raises
+        UnreadableImageError if the row holds no readable image, and ValueRangeError if
+        its pixels are on another scale.
         """
         from sktl.images._prepare import prepare
 
-        pixels = self[i]
-        try:
-            return prepare(pixels, recipe, value_range)
-        except (UnreadableImageError, ValueRangeError) as error:
-            raise self._name_row(i, error) from error.__cause__
+        pixels = self._source.pixels
+        return self._read(i, lambda row: prepare(pixels(row), recipe, value_range))
 
-    def _row(self, i: int) -> int:
+    def _position(self, i: int) -> int:
         """Return the position of a row in X."""
         if not -len(self) <= i < len(self):
             raise IndexError(f"row {i} of {len(self)}")
-        i = i + len(self) if i < 0 else i
-        return int(i if self._index is None else self._index[i])
+        return int(self._positions[i])
 
-    def _name_row(self, i: int, error: Exception) -> Exception:
-        """Return an error about a row that says which row it is about."""
-        return type(error)(f"{self.where(i)} {error}")
+    def _read(self, i: int, how: Callable[[int], Any]) -> Any:
+        """Return what ``how`` makes of a row, and name the row if it cannot."""
+        try:
+            return how(self._position(i))
+        except (UnreadableImageError, ValueRangeError) as error:
+            raise type(error)(f"{self.where(i)} {error}") from error.__cause__
+
+
+def read_images(estimator: BaseEstimator, X, *, reset: bool) -> ImageRows:
+    """Read X as images; a table also goes through scikit-learn's own checks.
+
+    The estimator has an ``image_shape``. Its ``n_features_in_`` and
+    ``feature_names_in_`` are learned with ``reset=True``, as in ``fit``, and otherwise
+    checked.
+    """
+    from sklearn.utils.validation import validate_data
+
+    if is_flat(X):
+        X = validate_data(estimator, X, reset=reset, dtype="numeric")
+    elif hasattr(X, "columns"):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    elif reset:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
+    return ImageRows.of(X, image_shape=estimator.image_shape)

@@ -1,82 +1,91 @@
-"""Where the pixels of a row are: one class for each form in which images come.
+"""Where the pixels of a row lie: in one array, or image by image in any form.
 
-A source knows its rows by position and says of a row that cannot be read only what
-is wrong with it; :class:`~sktl.images.ImageRows` adds which row that is.
+Errors say what is wrong with an image; ``ImageRows`` adds in which row it is.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sktl.exceptions import ImageInputError, UnreadableImageError
-from sktl.images import _fingerprint
-from sktl.images._arrays import (
-    CHANNELS,
-    as_ndarray,
-    channels_last,
-    check_dtype,
-    dtype_of,
-    is_tensor,
-    keeps_own_scale,
-)
-from sktl.images._decode import decode, pixel_dtype, pixels_of_image, read_file
+from sktl.images import _decode, _fingerprint
+from sktl.images._decode import ENCODED
+from sktl.images._value_range import FULL_RANGE
+
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
+PATH = str | os.PathLike
 
 _BLOCK = 2**22  # bytes looked at in one go
 
 
-class StackedArrays:
-    """Images of one size in one array of shape (n, h, w) or (n, h, w, c)."""
+class ImageSequence:
+    """Images one by one in a sequence, all of one kind; an item may be missing."""
 
-    def __init__(self, images: np.ndarray, *, flat: bool = False):
-        self.images = images
-        self.flat = flat
-        self.scaled = not keeps_own_scale(images.dtype)
-        self.dtype = images.dtype
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def blocks(self, index: np.ndarray | None) -> Iterator[np.ndarray]:
-        """Yield the images in stacks of a few megabytes, copying no more than one."""
-        n = len(self.images) if index is None else len(index)
-        step = max(1, _BLOCK // self.images[0].nbytes)
-        for start in range(0, n, step):
-            some = slice(start, start + step)
-            yield self.images[some if index is None else index[some]]
-
-    def label(self, i: int) -> str | None:
-        """Return what the user calls the image, if it has a name."""
-        return None
-
-    def pixels(self, i: int) -> np.ndarray:
-        """Return a view of one image."""
-        return self.images[i]
-
-    def fingerprint(self, i: int) -> bytes:
-        """Return 16 bytes of the content of one image."""
-        return _fingerprint.of_pixels(self.images[i])
-
-
-class _Items:
-    """Images one by one, in a sequence; an item may be missing."""
-
-    scaled = False
     flat = False
-    dtype = None  # unknown before decoding
 
-    def __init__(self, items: Sequence):
-        self.items = items
+    def __init__(self, items: Sequence | np.ndarray, kind: str):
+        self.items: Any = items
+        self.kind = kind
+        self.dtype: np.dtype | None = None  # of files, which only decoding would show
+        self.scaled = False
+        if kind not in ("a PIL image", "an array"):
+            return
+        dtypes = [None if is_missing(item) else dtype_of(item) for item in items]
+        types = [dtype for dtype in dict.fromkeys(dtypes) if dtype is not None]
+        first = {dtype: dtypes.index(dtype) for dtype in types}
+        for dtype, row in first.items():
+            check_dtype(dtype, f"Row {row} of X")
+        fixed = [row for dtype, row in first.items() if dtype in FULL_RANGE]
+        learned = [row for dtype, row in first.items() if dtype not in FULL_RANGE]
+        if fixed and learned:
+            raise ImageInputError(
+                f"X mixes pixel types: row {fixed[0]} is {dtypes[fixed[0]]}, which has "
+                f"a fixed range, and row {learned[0]} is {dtypes[learned[0]]}, whose "
+                "range depends on the data. Convert all images to one type."
+            )
+        self.dtype = types[0] if len(types) == 1 else None
+        self.scaled = bool(learned)
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def blocks(self, index: np.ndarray | None) -> Iterator[np.ndarray]:
-        """Yield readable images one by one, as stacks of one."""
-        for i in range(len(self)) if index is None else index:
+    def label(self, i: int) -> str | None:
+        """Return the path of an image, or the file that a PIL image comes from."""
+        item = self.items[i]
+        if isinstance(item, Image.Image):
+            return getattr(item, "filename", None) or None
+        return str(os.fsdecode(item)) if isinstance(item, PATH) else None
+
+    def pixels(self, i: int) -> np.ndarray:
+        """Return one image as (h, w) or (h, w, c), decoded if need be."""
+        item = self.items[i]
+        if is_missing(item):
+            raise UnreadableImageError(f"is missing ({item!r})")
+        if isinstance(item, PATH):
+            item = _decode.read_file(os.fsdecode(item))
+        if isinstance(item, ENCODED):
+            return _decode.decode(item)
+        if isinstance(item, Image.Image):
+            return _decode.pixels_of_image(item)
+        return _view(item)
+
+    def fingerprint(self, i: int) -> bytes:
+        """Return 16 bytes that identify the content of one image."""
+        if self.kind == "a path" and not is_missing(self.items[i]):
+            return _fingerprint.of_file(os.fsdecode(self.items[i]))
+        if self.kind == "encoded bytes" and not is_missing(self.items[i]):
+            return _fingerprint.of_bytes(self.items[i])
+        return _fingerprint.of_pixels(self.pixels(i))
+
+    def blocks(self, index: range | np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the readable images at these positions as stacks of one."""
+        for i in index:
             try:
                 pixels = self.pixels(i)
             except UnreadableImageError:
@@ -84,98 +93,40 @@ class _Items:
             if pixels.size:
                 yield pixels[None]
 
-    def label(self, i: int) -> str | None:
-        """Return what the user calls the image, if it has a name."""
-        return None
 
-    def fingerprint(self, i: int) -> bytes:
-        """Return 16 bytes of the content of one image."""
-        return _fingerprint.of_pixels(self.pixels(i))
+class ImageStack(ImageSequence):
+    """Images of one size in one array of shape (n, h, w) or (n, h, w, c)."""
 
-    def item(self, i: int):
-        """Return an item that is not missing."""
-        item = self.items[i]
-        if is_missing(item):
-            raise UnreadableImageError(f"is missing ({item!r})")
-        return item
-
-
-class Paths(_Items):
-    """Image files, opened when their pixels are asked for and closed at once."""
-
-    def label(self, i: int) -> str | None:
-        """Return the path as the user gave it."""
-        item = self.items[i]
-        return None if is_missing(item) else str(os.fsdecode(item))
-
-    def path(self, i: int) -> str:
-        """Return the path of one file."""
-        return os.fsdecode(self.item(i))
+    def __init__(self, items: np.ndarray, *, flat: bool = False):
+        super().__init__(items, "a row of a table" if flat else "part of one array")
+        self.flat = flat
+        self.dtype = items.dtype
+        self.scaled = items.dtype not in FULL_RANGE
 
     def pixels(self, i: int) -> np.ndarray:
-        """Read and decode one file."""
-        return decode(read_file(self.path(i)))
+        """Return a view of one image."""
+        return self.items[i]
 
-    def fingerprint(self, i: int) -> bytes:
-        """Return 16 bytes of the content of one file."""
-        return _fingerprint.of_file(self.path(i))
-
-
-class EncodedImages(_Items):
-    """Contents of image files: bytes, bytearray or memoryview."""
-
-    def pixels(self, i: int) -> np.ndarray:
-        """Decode one image."""
-        return decode(self.item(i))
-
-    def fingerprint(self, i: int) -> bytes:
-        """Return 16 bytes of the content: those of a file with the same bytes."""
-        return _fingerprint.of_bytes(self.item(i))
+    def blocks(self, index: range | np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the images at these positions in stacks of a few megabytes."""
+        step = max(1, _BLOCK // self.items[0].nbytes)
+        for start in range(0, len(index), step):
+            some: Any = index[start : start + step]
+            if isinstance(some, range):
+                some = slice(some.start, some.stop)  # which copies nothing
+            yield self.items[some]
 
 
-class PillowImages(_Items):
-    """PIL images, opened or made."""
-
-    def __init__(self, items: Sequence):
-        super().__init__(items)
-        self.dtype, self.scaled = _type_and_scale(
-            [None if is_missing(item) else pixel_dtype(item) for item in items]
-        )
-
-    def label(self, i: int) -> str | None:
-        """Return the file that the image was opened from."""
-        return getattr(self.items[i], "filename", None) or None
-
-    def pixels(self, i: int) -> np.ndarray:
-        """Decode one image."""
-        return pixels_of_image(self.item(i))
-
-
-class SeparateArrays(_Items):
-    """Arrays or tensors of one image each, of any sizes."""
-
-    def __init__(self, items: Sequence):
-        super().__init__(items)
-        dtypes = [None if is_missing(item) else dtype_of(item) for item in items]
-        for dtype in {dtype for dtype in dtypes if dtype is not None}:
-            check_dtype(dtype, f"Row {dtypes.index(dtype)} of X")
-        self.dtype, self.scaled = _type_and_scale(dtypes)
-
-    def pixels(self, i: int) -> np.ndarray:
-        """Return a view of one image as H x W or H x W x C."""
-        item = self.item(i)
-        array = as_ndarray(item)
-        image = channels_last(array, first=is_tensor(item))
-        if image is None:
-            if array.ndim == 1 and array.dtype == np.uint8:
-                hint = "; pass encoded images as bytes: array.tobytes()"
-            else:
-                hint = ""
-            raise UnreadableImageError(
-                f"has shape {array.shape}; an image is (h, w) or (h, w, c) with c in "
-                f"{CHANNELS}{hint}"
-            )
-        return image
+def kind_of(item_type: type) -> str | None:
+    """Say what an item of this type is as an image; None if it is none."""
+    if issubclass(item_type, PATH):
+        return "a path"
+    if issubclass(item_type, ENCODED):
+        return "encoded bytes"
+    if issubclass(item_type, Image.Image):
+        return "a PIL image"
+    is_array = hasattr(item_type, "__array__") and not issubclass(item_type, np.generic)
+    return "an array" if is_array else None
 
 
 def is_missing(item) -> bool:
@@ -185,29 +136,67 @@ def is_missing(item) -> bool:
     return isinstance(item, float) and item != item
 
 
-def kind_of(item_type: type) -> type[_Items] | None:
-    """Return the source for items of a type; None if they are not images."""
-    if issubclass(item_type, str | os.PathLike):
-        return Paths
-    if issubclass(item_type, bytes | bytearray | memoryview):
-        return EncodedImages
-    if issubclass(item_type, Image.Image):
-        return PillowImages
-    if hasattr(item_type, "__array__") and not issubclass(item_type, np.generic):
-        return SeparateArrays
-    return None
+def is_tensor(x) -> bool:
+    """Tell whether x is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
 
 
-def _type_and_scale(dtypes: list[np.dtype | None]) -> tuple[np.dtype | None, bool]:
-    """Return the type of all images, if it is one, and whether it needs a scale."""
-    types = {dtype for dtype in dtypes if dtype is not None}
-    learned = [dtype for dtype in types if not keeps_own_scale(dtype)]
-    if 0 < len(learned) < len(types):
-        row = min(dtypes.index(dtype) for dtype in learned)
-        other = min(dtypes.index(dtype) for dtype in types.difference(learned))
+def as_ndarray(x) -> np.ndarray:
+    """Return an array or tensor as an ndarray of a type that every machine has."""
+    if is_tensor(x):
+        x = x.detach().cpu()
+        x = (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
+    array = np.asarray(x)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)  # long double, which no two machines share
+    is_native = array.dtype.isnative
+    return array if is_native else array.astype(array.dtype.newbyteorder("="))
+
+
+def dtype_of(x) -> np.dtype:
+    """Return the type of the pixels of an array, tensor or PIL image."""
+    if isinstance(x, Image.Image):
+        return _decode.pixel_dtype(x)
+    if is_tensor(x):
+        x = as_ndarray(x.new_empty(0))
+    dtype = getattr(x, "dtype", None)
+    return dtype if isinstance(dtype, np.dtype) else np.asarray(x).dtype
+
+
+def check_dtype(dtype: np.dtype, what: str) -> None:
+    """Refuse types that hold no pixels."""
+    if dtype.kind not in "biuf":
         raise ImageInputError(
-            f"X mixes pixel types: row {other} is {dtypes[other]}, which has a range "
-            f"of its own, and row {row} is {dtypes[row]}, whose scale depends on the "
-            "data. Convert all images to one type."
+            f"{what} has dtype {dtype}, which cannot hold pixels. Pixels are bool, "
+            "integers or floats."
         )
-    return types.pop() if len(types) == 1 else None, bool(learned)
+
+
+def channels_last(images: np.ndarray, *, prefer_first: bool) -> np.ndarray | None:
+    """Return a view of images with the channels last; None if they have no channels.
+
+    Where both ends could be the channels, ``prefer_first`` decides: tensors hold them
+    first, arrays last.
+    """
+    could_be_first = images.shape[-3] in CHANNELS
+    could_be_last = images.shape[-1] in CHANNELS
+    if could_be_first and (prefer_first or not could_be_last):
+        return np.moveaxis(images, -3, -1)
+    return images if could_be_last else None
+
+
+def _view(item) -> np.ndarray:
+    """Return an array or tensor of one image as (h, w) or (h, w, c)."""
+    array = as_ndarray(item)
+    image = array if array.ndim == 2 else None
+    if array.ndim == 3:
+        image = channels_last(array, prefer_first=is_tensor(item))
+    if image is not None:
+        return image
+    encoded = array.ndim == 1 and array.dtype == np.uint8
+    hint = "; pass encoded images as bytes: array.tobytes()" if encoded else ""
+    raise UnreadableImageError(
+        f"has shape {array.shape}, but an image is (h, w) or (h, w, c) with c in "
+        f"{CHANNELS}{hint}"
+    )

@@ -1,54 +1,66 @@
-"""Which pixel values are black and white, where their type does not say it."""
+"""Which pixel values are black and white, where their type does not say."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sktl.exceptions import DataConversionWarning, ImageInputError, ValueRangeError
-from sktl.images._arrays import FULL_RANGE
+from sktl.exceptions import (
+    DataConversionWarning,
+    ImageInputError,
+    UnreadableImageError,
+    ValueRangeError,
+)
 
+if TYPE_CHECKING:
+    from sktl.images._rows import ImageRows
+
+FULL_RANGE = {
+    np.dtype(np.bool_): 1.0,
+    np.dtype(np.uint8): 255.0,
+    np.dtype(np.uint16): 65535.0,
+}
 # Resizing and compression let values overshoot their scale by a few per cent.
-TOLERANCE = 0.05
-# Values beyond this many times the range are on another scale. Digits (0 ... 16) are
-# told from 8-bit values by it, while a bright image after a fit on dark ones passes.
+_TOLERANCE = 0.05
+# Values beyond this many times the range are on another scale: 8-bit values after a
+# fit on digits (0 to 16). A bright image after a fit on dark ones passes.
 _FAR = 4.0
 _BELOW = 0.5
-# So many images with values in [0, 1] that are not all whole numbers are no dark
-# images on a scale of 255 and more; a few may be.
+# This many images within [0, 1], not all of them whole numbers, are not dark images
+# on a scale of 255 or more; a few may be.
 _ENOUGH_ROWS = 10
-_MEANT = (255.0, 4095.0, 65535.0)
+_BIT_DEPTHS = (255.0, 4095.0, 65535.0)
 
 
-def learn_value_range(rows, value_range=None) -> tuple[float, float] | None:
+def learn_value_range(
+    rows: ImageRows, value_range: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
     """Return the values that mean black and white in these images.
 
     Parameters
     ----------
     rows : ImageRows
         The images that an estimator is fitted to.
-
     value_range : (float, float) or None, default=None
         The answer, if it is known; it is checked and returned.
 
     Returns
     -------
     value_range : (float, float) or None
-        None if the type of the pixels says it: bool, uint8 and uint16 use their full
-        range. Other types get (0, 1) when their values lie within it, and else the
-        range of the values rounded up: to 255, 4095 or 65535 where these are meant,
-        to a power of two otherwise, and symmetric when there are negative values. So
-        the folds of a cross-validation agree.
+        None for bool, uint8 and uint16, which use their full range. For other types
+        (0, 1) if their values lie within it. Otherwise the range of the values rounded
+        up, so that the folds of a cross-validation agree: to 255, 4095, 65535 or a
+        power of two, and symmetric if there are negative values.
 
     Raises
     ------
-    ValueRangeError
-        If ``value_range`` is not a range, or cannot apply to these images.
     ImageInputError
-        If a range has to be learned and no image has finite pixels.
+        If ``value_range`` is not a range or cannot apply to these images, or if a range
+        has to be learned and no image has finite pixels.
 
     Examples
     --------
@@ -63,37 +75,48 @@ def learn_value_range(rows, value_range=None) -> tuple[float, float] | None:
     True
     """
     if value_range is not None:
-        return _checked(value_range, rows)
-    if not rows.scaled:
-        _warn_of_unused_bits(rows)
+        return _checked(value_range, rows.dtype)
+    if not rows.scaled and rows.dtype != np.uint16:
         return None
     extent = _extent(rows)
+    if rows.dtype == np.uint16:
+        if extent is not None and extent[1] < 2**14:
+            white = 2 ** max(8, math.ceil(math.log2(extent[1] + 1))) - 1
+            warnings.warn(
+                f"The uint16 pixels of X reach only {extent[1]:g} of 65535, so they are"
+                f" read as dark. Pass value_range=(0, {white}) if that is white.",
+                DataConversionWarning,
+                stacklevel=2,
+            )
+        return None
     if extent is None:
         raise ImageInputError(
-            "No image in X has readable pixels that are all finite: NaN, infinity or "
-            f"missing values in each, beginning with {rows.where(0)}."
+            "Every image in X is unreadable or contains NaN or infinity, starting with "
+            f"{rows.where(0)}."
         )
-    return snap(*extent)
+    lowest, highest = extent
+    if lowest >= -_TOLERANCE * max(highest, 0.0):
+        return 0.0, _round_up(highest)
+    top = _round_up(max(-lowest, highest))
+    return -top, top
 
 
-def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
-    """Refuse images that are on another scale than those seen in ``fit``.
+def check_value_range(rows: ImageRows, value_range: tuple[float, float] | None) -> None:
+    """Refuse images on another scale than those seen in ``fit``.
 
-    Values a little beyond the range are welcome, and so are images darker than those
-    seen: the range is a scale, not a limit.
+    Values a little beyond the range pass, and so do darker images.
 
     Parameters
     ----------
     rows : ImageRows
         The images to be transformed.
-
     value_range : (float, float) or None
         What :func:`learn_value_range` returned in ``fit``.
 
     Raises
     ------
     ValueRangeError
-        If the values are on another scale altogether.
+        If the values are on another scale.
 
     Examples
     --------
@@ -104,105 +127,103 @@ def check_value_range(rows, value_range: tuple[float, float] | None) -> None:
     >>> check_value_range(ImageRows.of(bright), (0.0, 1.0))
     Traceback (most recent call last):
     ...
-    sktl.exceptions.ValueRangeError: The pixels of X go from 200 to 200...
+    sktl.exceptions.ValueRangeError: X has pixels from 200 to 200, but ...
     """
     extent = _extent(rows) if rows.scaled else None
     if extent is None:
         return
     lowest, highest = extent
-    seen = f"The pixels of X go from {lowest:g} to {highest:g}, another scale than "
-    mend = (
-        "Bring all images to one scale, or pass value_range=(black, white) if this is "
-        "one."
-    )
     if value_range is None:
-        if not within_unit(lowest, highest):
+        if not _within_unit(lowest, highest):
             raise ValueRangeError(
-                f"{seen}that of the images seen in fit, whose type (8 or 16 bits, or "
-                f"files) has a range of its own. {mend}"
+                f"X has pixels from {lowest:g} to {highest:g}, but the images seen in "
+                "fit were of a type with a range of its own (8 or 16 bits). Bring all "
+                "images to one type, or pass value_range=(black, white)."
             )
         return
     low, high = value_range
-    seen += f"the range ({low:g}, {high:g}) of the images seen in fit. "
-    if too_far(lowest, highest, value_range):
-        raise ValueRangeError(seen + mend)
-    if high >= 128 and lowest >= 0 and highest <= 1 and not _whole_numbers(rows):
-        if len(rows) >= _ENOUGH_ROWS:
-            raise ValueRangeError(seen + mend)
+    dark = high >= 128 and lowest >= 0 and highest <= 1
+    dark = dark and any((block != np.trunc(block)).any() for block in rows.blocks())
+    if _too_far(lowest, highest, value_range) or (dark and len(rows) >= _ENOUGH_ROWS):
+        raise ValueRangeError(f"X {_another_scale(lowest, highest, value_range)}")
+    if dark:
         warnings.warn(
             f"The pixels of X lie within [0, 1], while fit saw a range of ({low:g}, "
-            f"{high:g}). They are taken as almost black; multiply them by {high:g} if "
-            "they are not.",
+            f"{high:g}), so they are read as almost black. Multiply them by {high:g} "
+            "if they should not be.",
             DataConversionWarning,
             stacklevel=3,
         )
 
 
-def snap(lowest: float, highest: float) -> tuple[float, float]:
-    """Return the round range that values from lowest to highest are meant on."""
-    if lowest >= -TOLERANCE * max(highest, 0.0):
-        return 0.0, _round_up(highest)
-    top = _round_up(max(-lowest, highest))
-    return -top, top
+def to_unit_range(pixels: np.ndarray, seen: tuple[float, float] | None) -> np.ndarray:
+    """Return pixels as float32, with 0 for black and 1 for white."""
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise UnreadableImageError("contains NaN or infinity")
+    if seen is not None and pixels.dtype != np.bool_:
+        if _too_far(lowest, highest, seen):
+            raise ValueRangeError(_another_scale(lowest, highest, seen))
+        low, high = seen
+    elif pixels.dtype in FULL_RANGE or _within_unit(lowest, highest):
+        low, high = 0.0, FULL_RANGE.get(pixels.dtype, 1.0)
+    else:
+        raise UnreadableImageError(
+            f"has {pixels.dtype} pixels from {lowest:g} to {highest:g}, whose black "
+            "and white are unknown; pass value_range=(black, white)"
+        )
+    wide = np.dtype("f8" if pixels.dtype.itemsize > 4 else "f4")
+    scaled = (pixels.astype(wide, copy=False) - low) / (high - low)
+    return scaled.astype(np.float32, copy=False)
 
 
-def too_far(lowest: float, highest: float, value_range: tuple[float, float]) -> bool:
+def _another_scale(lowest: float, highest: float, seen: tuple[float, float]) -> str:
+    """Say that pixels are on another scale, and what to do."""
+    low, high = seen
+    return (
+        f"has pixels from {lowest:g} to {highest:g}, but the images seen in fit have "
+        f"another range: ({low:g}, {high:g}). Bring all images to one scale, or pass "
+        "value_range=(black, white)."
+    )
+
+
+def _too_far(lowest: float, highest: float, value_range: tuple[float, float]) -> bool:
     """Tell whether values cannot be on the scale of ``value_range``."""
     low, high = value_range
     span = high - low
     below = _BELOW if low >= 0 else _FAR
-    return highest > low + (_FAR + TOLERANCE) * span or lowest < low - below * span
+    return highest > low + (_FAR + _TOLERANCE) * span or lowest < low - below * span
 
 
-def within_unit(lowest: float, highest: float) -> bool:
+def _within_unit(lowest: float, highest: float) -> bool:
     """Tell whether values are on the scale from 0 to 1."""
-    return lowest >= -TOLERANCE and highest <= 1 + TOLERANCE
+    return lowest >= -_TOLERANCE and highest <= 1 + _TOLERANCE
 
 
 def _round_up(top: float) -> float:
     """Return the smallest round scale that reaches ``top``, overshoot aside."""
-    reach = top / (1 + TOLERANCE)
+    reach = top / (1 + _TOLERANCE)
     if reach <= 1:
         return 1.0
     power = 2.0 ** math.ceil(math.log2(reach))
-    return power - 1 if power - 1 in _MEANT else power
+    return power - 1 if power - 1 in _BIT_DEPTHS else power
 
 
-def _extent(rows) -> tuple[float, float] | None:
+def _extent(rows: ImageRows) -> tuple[float, float] | None:
     """Return the lowest and highest value of all images with finite pixels."""
     lowest, highest = math.inf, -math.inf
     for block in rows.blocks():
         low, high = float(block.min()), float(block.max())
         if not (math.isfinite(low) and math.isfinite(high)):
-            whole = np.isfinite(block).reshape(len(block), -1).all(axis=1)
-            if not whole.any():
+            finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+            if not finite.any():
                 continue
-            low, high = float(block[whole].min()), float(block[whole].max())
+            low, high = float(block[finite].min()), float(block[finite].max())
         lowest, highest = min(lowest, low), max(highest, high)
     return None if lowest > highest else (lowest, highest)
 
 
-def _whole_numbers(rows) -> bool:
-    """Tell whether all pixels are whole numbers."""
-    return all((block == np.trunc(block)).all() for block in rows.blocks())
-
-
-def _warn_of_unused_bits(rows) -> None:
-    """Say so when 16-bit images look like those of a 10, 12 or 14-bit camera."""
-    if rows.dtype != np.uint16:
-        return
-    extent = _extent(rows)
-    if extent is not None and extent[1] < 2**14:
-        high = 2 ** max(8, math.ceil(math.log2(extent[1] + 1))) - 1
-        warnings.warn(
-            f"The pixels of X are uint16 and go up to {extent[1]:g} of 65535, so the "
-            f"images are taken as dark. Pass value_range=(0, {high}) if that is white.",
-            DataConversionWarning,
-            stacklevel=3,
-        )
-
-
-def _checked(value_range, rows) -> tuple[float, float]:
+def _checked(value_range, dtype: np.dtype | None) -> tuple[float, float]:
     """Return a range given by the user as two floats."""
     try:
         low, high = value_range
@@ -211,15 +232,13 @@ def _checked(value_range, rows) -> tuple[float, float]:
     finite = all(isinstance(v, Real) and math.isfinite(v) for v in (low, high))
     if not finite or low >= high:
         raise ValueRangeError(
-            f"value_range={value_range!r} has to be (black, white): two finite numbers "
-            "in rising order."
+            f"value_range={value_range!r} must be (black, white): two finite numbers, "
+            "the smaller one first."
         )
-    if rows.dtype in (np.bool_, np.uint8):
-        full = FULL_RANGE[rows.dtype]
-        if (low, high) != (0, full):
-            raise ValueRangeError(
-                f"value_range={value_range!r} cannot apply to {rows.dtype} images, "
-                f"which always go from 0 to {full:g}. Convert them to float if they "
-                "mean something else."
-            )
+    if dtype in (np.bool_, np.uint8) and (low, high) != (0, FULL_RANGE[dtype]):
+        raise ValueRangeError(
+            f"value_range={value_range!r} cannot apply to {dtype} images, which always "
+            f"range from 0 to {FULL_RANGE[dtype]:g}. Convert them to float to scale "
+            "them differently."
+        )
     return float(low), float(high)

@@ -36,10 +36,10 @@ def encoded(format="JPEG", size=(80, 60)):
         ([1.0, 2.0], "Reshape your data"),
         (np.float64(3), "Reshape your data"),
         (np.zeros((2, 4), dtype=complex), "Complex data not supported"),
-        ([np.zeros((4, 4), dtype=complex)], "Complex data not supported: Row 0"),
+        ([np.zeros((4, 4), dtype=complex)], "Row 0 of X has dtype complex128"),
         (np.zeros((2, 4, 4), dtype="M8[s]"), "datetime64"),
-        (np.zeros((2, 6, 7, 5)), "wrong number of channels"),
-        (np.zeros((2, 2, 4, 4, 3)), "5 dimensions"),
+        (np.zeros((2, 6, 7, 5)), r"shape \(2, 6, 7, 5\).*channels"),
+        (np.zeros((2, 2, 4, 4, 3)), r"shape \(2, 2, 4, 4, 3\), but images are"),
         (np.zeros((60, 80, 3), dtype=np.uint8), r"single colour image.*\[X\]"),
         ("a.jpg", "single str.*load_image_folder"),
         (Path("a.jpg"), "load_image_folder"),
@@ -47,7 +47,7 @@ def encoded(format="JPEG", size=(80, 60)):
         (Image.new("L", (3, 3)), "single Image"),
         (None, "X is a NoneType"),
         ({"path": ["a.jpg"]}, "X is a dict"),
-        ([{"path": "a.jpg"}], "Row 0 of X is a dict"),
+        ([{"path": "a.jpg"}], r"Row 0 of X is .* \(dict\)"),
         ([io.BytesIO()], "Row 0 of X is .*BytesIO"),
         ([None, float("nan")], "All rows of X are missing"),
         ([[1, 2], [1, 2, 3]], "different lengths"),
@@ -66,8 +66,8 @@ def encoded(format="JPEG", size=(80, 60)):
         (np.array([b"\xff\xd8"]), "trailing zeros"),
         (np.array([["a.jpg", "b.jpg"]]), "2 columns"),
         (pd.DataFrame({"path": ["a.jpg"], "age": [3]}), r"2 columns.*\[\['path'\]\]"),
-        (np.array([[["a"]]], dtype=object), "neither images nor numbers|columns"),
-        (np.array([[{"a": 1}, 2]], dtype=object), "neither images nor numbers"),
+        (np.array([[["a"]]], dtype=object), "columns"),
+        (np.array([[{"a": 1}, 2]], dtype=object), "not a valid table: .*'dict'"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else None,
 )
@@ -92,7 +92,7 @@ def test_sparse_matrices_are_named():
         (np.zeros((2, 64)), (8.0, 8.0), "image_shape"),
         (np.zeros((2, 64)), (-8, -8), "image_shape"),
         (np.zeros((2, 48)), (3, 4, 4), None),
-        (np.zeros((2, 75)), (3, 5, 5), "5 channels.*order is"),
+        (np.zeros((2, 75)), (3, 5, 5), r"\(3, 5, 5\) .* 1, 3 or 4 channels"),
         (np.zeros((2, 8, 8)), (4, 16), "does not fit"),
     ],
 )
@@ -120,9 +120,9 @@ def unreadable_files(folder):
         str(folder / "empty.jpg"): "is empty",
         str(folder / "cut.jpg"): "truncated",
         str(folder / "cut.png"): "truncated",
-        str(folder / "folder.jpg"): "is a directory.*load_image_folder",
+        str(folder / "folder.jpg"): "is a folder.*load_image_folder",
         str(folder / "missing.jpg"): "does not exist",
-        "missing.jpg": "does not exist in .*, where relative paths start",
+        "missing.jpg": "does not exist in the working directory",
         "https://example.org/a.jpg": "is a URL.*download",
         "s3://bucket/a.jpg": "is a URL",
         "": "empty path",
@@ -143,7 +143,7 @@ def test_unreadable_files_are_named_with_row_and_reason(tmp_path):
 
 def test_a_fingerprint_of_no_file_is_the_same_error(tmp_path):
     rows = ImageRows.of([str(tmp_path), str(tmp_path / "a.jpg"), None])
-    for i, message in enumerate(["is a directory", "does not exist", "is missing"]):
+    for i, message in enumerate(["is a folder", "does not exist", "is missing"]):
         with pytest.raises(UnreadableImageError, match=rf"row {i} .*{message}"):
             rows.fingerprint(i)
 
@@ -179,8 +179,8 @@ def test_damaged_bytes_and_pil_images(tmp_path):
         (np.zeros((2, 2, 4, 4), np.uint8), r"shape \(2, 2, 4, 4\)"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
         (np.zeros((4, 0, 3), np.uint8), "no pixels"),
-        (np.full((4, 4), np.nan), "NaN or infinity"),
-        (np.full((4, 4, 3), np.inf, np.float16), "NaN or infinity"),
+        (np.full((4, 4), np.nan), "contains NaN or infinity"),
+        (np.full((4, 4, 3), np.inf, np.float16), "contains NaN or infinity"),
     ],
 )
 def test_arrays_that_are_no_images_are_named(picture, message):
@@ -205,7 +205,7 @@ def test_nan_pixels_in_one_array_are_found_by_row():
     X[1, 2, 2] = np.nan
     rows = ImageRows.of(X)
     rows.prepare(0, RECIPE)
-    with pytest.raises(UnreadableImageError, match=r"row 1 has pixels that are NaN"):
+    with pytest.raises(UnreadableImageError, match=r"row 1 contains NaN"):
         rows.prepare(1, RECIPE)
 
 

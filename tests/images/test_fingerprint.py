@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cachetools import LRUCache
 from PIL import Image
 
 import sktl.images._fingerprint as module
@@ -67,7 +68,7 @@ def test_fingerprints_are_the_same_in_another_process():
 
 
 def test_files_are_read_once(path, monkeypatch):
-    monkeypatch.setattr(module, "_memo", {})
+    monkeypatch.setattr(module, "_remembered", LRUCache(3))
     monkeypatch.setattr(module, "_SETTLED_NS", 0)
     first = of([path])
     monkeypatch.setattr(module, "read_file", lambda path: pytest.fail("read again"))
@@ -89,21 +90,20 @@ def test_a_changed_file_is_read_again_even_with_the_old_size_and_time(
 
 
 def test_a_file_that_just_changed_is_not_remembered(path, monkeypatch):
-    monkeypatch.setattr(module, "_memo", {})
+    monkeypatch.setattr(module, "_remembered", LRUCache(3))
     Path(path).write_bytes(Path(path).read_bytes())
     of([path])
-    assert not module._memo
+    assert not module._remembered
 
 
 def test_the_memory_of_files_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_memo", {})
+    monkeypatch.setattr(module, "_remembered", LRUCache(3))
     monkeypatch.setattr(module, "_SETTLED_NS", 0)
-    monkeypatch.setattr(module, "_REMEMBERED", 3)
     for i in range(5):
         (tmp_path / f"{i}").write_bytes(bytes([i]))
         of([tmp_path / f"{i}"])
-    assert len(module._memo) == 3
-    assert of([tmp_path / "4"]) in module._memo.values()
+    assert len(module._remembered) == 3
+    assert of([tmp_path / "4"]) in module._remembered.values()
 
 
 def test_a_lazily_opened_image_is_known_by_its_pixels():

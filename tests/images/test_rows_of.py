@@ -13,9 +13,10 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
+from sklearn.base import BaseEstimator
 
 from sktl.exceptions import DataConversionWarning
-from sktl.images import ImageRows, is_flat
+from sktl.images import ImageRows, is_flat, read_images
 
 
 @pytest.fixture
@@ -178,7 +179,8 @@ def test_polars_columns_of_bytes_and_of_arrays(paths, pictures):
     assert_array_equal(ImageRows.of(pl.Series(data))[1], pictures[1])
     X = np.arange(24.0).reshape(2, 3, 4)
     series = pl.Series(X.tolist(), dtype=pl.Array(pl.Float64, (3, 4)))
-    assert_array_equal(ImageRows.of(series)[1], X[1])
+    for form in (series, pl.DataFrame({"image": series}), pl.Series(X.tolist())):
+        assert_array_equal(ImageRows.of(form)[1], X[1])
 
 
 def test_images_of_equal_size_in_a_list_are_not_copied():
@@ -315,7 +317,7 @@ def test_take_copies_no_pixels_and_keeps_the_row_numbers():
 def test_take_opens_no_file():
     rows = ImageRows.of(["missing-1.jpg", "missing-2.jpg"]).take([1])
     assert rows.where(0) == "row 1 ('missing-2.jpg')"
-    assert "Paths" in repr(rows)
+    assert repr(rows) == "<ImageRows: 1 images, each a path>"
 
 
 def test_rows_of_rows_are_the_same():
@@ -351,7 +353,7 @@ def test_reading_needs_neither_torch_nor_sklearn(paths):
     code = (
         "import sys; from sktl.images import ImageRows, learn_value_range, is_flat\n"
         f"rows = ImageRows.of({paths!r}); rows[0], rows.fingerprint(1)\n"
-        "learn_value_range(ImageRows.of([[0.0, 3.0, 1.0, 2.0]]))\n"
+        "learn_value_range(ImageRows.of([[[0.0, 3.0], [1.0, 2.0]]]))\n"
         "assert not {'torch', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -374,3 +376,33 @@ def test_the_first_frame_of_an_animation(tmp_path):
         pixels = ImageRows.of([buffer.getvalue()])[0]
         assert pixels.shape == (4, 5, 3)
         assert abs(pixels.astype(int) - [255, 0, 0]).max() < 8
+
+
+class WithImageShape(BaseEstimator):
+    def __init__(self, image_shape=None):
+        self.image_shape = image_shape
+
+
+def test_an_estimator_reads_a_table_as_scikit_learn_does():
+    estimator = WithImageShape(image_shape=(2, 3))
+    X = pd.DataFrame(np.arange(12.0).reshape(2, 6), columns=list("abcdef"))
+    rows = read_images(estimator, X, reset=True)
+    assert rows.flat
+    assert_array_equal(rows[1], [[6, 7, 8], [9, 10, 11]])
+    assert estimator.n_features_in_ == 6
+    assert list(estimator.feature_names_in_) == list("abcdef")
+    with pytest.raises(ValueError, match="5 features, but WithImageShape is expecting"):
+        read_images(estimator, np.zeros((2, 5)), reset=False)
+    with pytest.raises(ValueError, match="NaN"):
+        read_images(estimator, np.full((2, 6), np.nan), reset=False)
+
+
+def test_an_estimator_fitted_again_on_images_forgets_the_columns(paths, pictures):
+    estimator = WithImageShape()
+    read_images(estimator, np.zeros((2, 4)), reset=True)
+    rows = read_images(estimator, paths, reset=True)
+    assert_array_equal(rows[0], pictures[0])
+    assert not hasattr(estimator, "n_features_in_")
+    read_images(estimator, pd.DataFrame({"path": paths}), reset=True)
+    with pytest.raises(ValueError, match="feature names"):
+        read_images(estimator, pd.DataFrame({"file": paths}), reset=False)
