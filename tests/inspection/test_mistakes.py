@@ -49,7 +49,7 @@ def test_most_probable_mistakes_come_first():
     assert display.true_names == ["cow", "ant", "bee"]
     assert display.predicted_names == ["bee", "cow", "ant"]
     words = [text.get_text() for text in display.text_[0]]
-    assert words == ["true: cow", "said: bee", "82 % · row 2"]
+    assert words == ["true: cow", "predicted: bee", "82% · row 2"]
 
 
 def test_without_probabilities_the_margin_counts():
@@ -89,7 +89,7 @@ def test_no_mistake_is_good_news():
 
 def test_certainty_is_never_claimed():
     display = MistakesDisplay.from_predictions(X, Y, Y[::-1], y_proba=np.ones(6))
-    assert display.text_[0][2].get_text().startswith("99.9 %")
+    assert display.text_[0][2].get_text().startswith("99.9%")
 
 
 def test_unreadable_image_is_a_placeholder(tmp_path):
