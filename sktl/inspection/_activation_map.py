@@ -16,7 +16,7 @@ from sktl.inspection._classes import codes_of, names_of
 from sktl.inspection._feature_maps import FeatureMaps, head_of
 from sktl.inspection._fitted_steps import images_for, is_fine_tuned, steps_of
 from sktl.inspection._linear_scores import LinearScores
-from sktl.inspection._panel import INK, MUTED, SMALL, Panel, cell_size, fitted, widest
+from sktl.inspection._panel import INK, MUTED, SMALL, Panel, cell_size, widest
 
 _SIDE = 1.25  # of a picture, in inches
 _AGAINST, _FOR = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
@@ -24,7 +24,7 @@ _AGAINST, _FOR = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
 
 @dataclass(eq=False, repr=False)
 class ActivationMapDisplay:
-    """Class activation maps: the image positions that speak for and against a class.
+    """Class activation maps: the image positions that count for and against a class.
 
     When the head is linear and the embedding is the average of a feature map over
     image positions, the score of a class is an average too: of what each position
@@ -35,7 +35,7 @@ class ActivationMapDisplay:
     Parameters
     ----------
     maps : ndarray of shape (n_samples, height, width)
-        What each position adds to the score of the target: above 0 speaks for it.
+        What each position adds to the score of the target: above 0 counts for it.
 
     intercepts : ndarray of shape (n_samples,)
         The part of the score that does not depend on the image.
@@ -259,8 +259,10 @@ class ActivationMapDisplay:
         ramp = np.linspace(-1, 1, 128)[None].repeat(8, axis=0)
         bar.imshow(_tinted(grey, ramp), aspect="auto", extent=(-1, 1, 0, 1))
         bar.set_axis_off()
-        words = f"{high}  for;  the mean over positions, plus a constant, is the score"
-        words = fitted(words, panel.width - left - 1.58, SMALL)
+        words = f"{high}  for"
+        more = f"{words};  the mean over positions, plus a constant, is the score"
+        if widest([more], SMALL) < panel.width - left - 1.58:
+            words = more
         panel.text(left + 1.48, y, words, SMALL, **how)
 
 

@@ -114,7 +114,7 @@ class Panel:
                 self.picture(pixels, left + k * (side + _BETWEEN), bottom, side)
             captions.append([])
             for k, (words, colour) in enumerate(lines):
-                words = fitted(words, width - _GAP / 2, SMALL)
+                words = fitted(words, width - 0.1, SMALL)
                 y = bottom - 0.05 - k * SMALL * LINE
                 how = {"color": colour, "va": "top"}
                 captions[-1].append(self.text(left, y, words, SMALL, **how))
@@ -158,7 +158,7 @@ def widest(texts: Iterable[str], size: float) -> float:
 
 
 def fitted(text: str, width: float, size: float) -> str:
-    """Return text, with an ellipsis in its middle if it is too wide for a place.
+    """Return text, with an ellipsis in its middle if it is too wide.
 
     Names of classes often differ at their ends as much as at their beginnings.
     """

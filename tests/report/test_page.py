@@ -68,7 +68,7 @@ def test_names_are_text_and_never_markup(read):
     assert "stripes & <noise>" in words
 
 
-def test_page_names_every_contender_and_class(read, comparison):
+def test_page_names_every_candidate_and_class(read, comparison):
     words = " ".join(" ".join(read.words).split())
     for row in comparison.table:
         assert row["name"] in words
