@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 from PIL import Image
 from sklearn.base import is_classifier
@@ -10,40 +12,30 @@ from sklearn.utils import check_consistent_length
 from sktl.exceptions import ActivationMapError
 from sktl.features import PretrainedFeatures
 from sktl.images import ImageRows
-from sktl.inspection._affine import Affine, affine_of, affine_scores
 from sktl.inspection._classes import codes_of, names_of
-from sktl.inspection._estimators import (
-    embeddings_of,
-    is_fine_tuned,
-    rows_for,
-    steps_of,
-)
-from sktl.inspection._feature_maps import (
-    FeatureMaps,
-    maps_of_features,
-    maps_of_fine_tuned,
-)
-from sktl.inspection._panel import BODY, LINE, MUTED, SMALL, Panel
-from sktl.inspection._text import fitted, width_of
+from sktl.inspection._feature_maps import FeatureMaps, head_of
+from sktl.inspection._fitted_steps import images_for, is_fine_tuned, steps_of
+from sktl.inspection._linear_scores import LinearScores
+from sktl.inspection._panel import INK, MUTED, SMALL, Panel, cell_size, widest
 
-_PICTURE, _GAP = 1.25, 0.2  # inches
-_CAPTION = BODY * LINE + SMALL * LINE + 0.16
+_SIDE = 1.25  # of a picture, in inches
 _AGAINST, _FOR = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
 
 
+@dataclass(eq=False, repr=False)
 class ActivationMapDisplay:
-    """Class activation maps: the places that speak for and against a class.
+    """Class activation maps: the image positions that count for and against a class.
 
-    When the head is linear and the embedding is the average of a feature map over its
-    places, the score of a class is an average too: of what the head makes of each
-    place, plus a constant. These maps are that sum before it is taken, so they are
-    exact: ``maps.mean(axis=(1, 2)) + intercepts`` equals ``decision_function``. Make
-    the display with :meth:`from_estimator`.
+    When the head is linear and the embedding is the average of a feature map over
+    image positions, the score of a class is an average too: of what each position
+    contributes, plus a constant. These maps show the contributions before they are
+    averaged, so they are exact: ``maps.mean(axis=(1, 2)) + intercepts`` equals
+    ``decision_function``. Make the display with :meth:`from_estimator`.
 
     Parameters
     ----------
     maps : ndarray of shape (n_samples, height, width)
-        What each place adds to the score of the target: above 0 speaks for it.
+        What each position adds to the score of the target: above 0 counts for it.
 
     intercepts : ndarray of shape (n_samples,)
         The part of the score that does not depend on the image.
@@ -62,20 +54,14 @@ class ActivationMapDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes that hold the pictures.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, figure_ : matplotlib Axes and Figure
+        Where the pictures are.
 
     text_ : list of list of matplotlib Text
         The lines under each pair of pictures.
 
     shown_ : ndarray of int
         The images that are shown, in reading order.
-
-    scores : ndarray of shape (n_samples,)
-        The scores of the targets.
 
     Notes
     -----
@@ -109,20 +95,27 @@ class ActivationMapDisplay:
     True
     """
 
-    def __init__(
-        self, maps, *, intercepts, targets, pictures, predicted=None, true=None
-    ):
-        self.maps = maps
-        self.intercepts = intercepts
-        self.targets = targets
-        self.pictures = pictures
-        self.predicted = predicted
-        self.true = true
+    maps: np.ndarray
+    _: KW_ONLY
+    intercepts: np.ndarray
+    targets: list[str]
+    pictures: list[np.ndarray]
+    predicted: list[str] | None = None
+    true: list[str] | None = None
 
     @property
     def scores(self) -> np.ndarray:
         """The scores of the targets: the means of the maps, plus the intercepts."""
         return self.maps.mean(axis=(1, 2)) + self.intercepts
+
+    @property
+    def strongest(self) -> float:
+        """The contribution that has the full colour: nearly the largest of all."""
+        return float(np.quantile(np.abs(self.maps), 0.98)) or 1.0
+
+    def overlay(self, k: int) -> np.ndarray:
+        """Return the k-th picture in grey, red for its class and blue against it."""
+        return _tinted(self.pictures[k], self.maps[k] / self.strongest)
 
     @classmethod
     def from_estimator(
@@ -133,10 +126,9 @@ class ActivationMapDisplay:
         *,
         target=None,
         display_labels=None,
-        ax=None,
         **plot_params,
     ):
-        """Take the scores of a fitted estimator apart.
+        """Split the scores of a fitted estimator into image positions.
 
         Parameters
         ----------
@@ -149,21 +141,18 @@ class ActivationMapDisplay:
             A few images.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes, for the captions of what was predicted wrongly.
+            Their classes, for the captions of wrong predictions.
 
         target : label, or array-like of shape (n_samples,), default=None
-            The class whose score is taken apart, or one for each image. None takes
-            the class predicted for each image. For a regressor of several targets,
-            the number of the target.
+            The class whose score is split, or one for each image. None takes the
+            class predicted for each image. For a regressor of several targets, the
+            number of the target.
 
         display_labels : list of str, dict or None, default=None
             Names of the classes, in the order of ``estimator.classes_`` or by label.
 
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
         **plot_params : dict
-            Passed to :meth:`plot`.
+            Passed to :meth:`plot`, such as ``ax``.
 
         Returns
         -------
@@ -173,35 +162,45 @@ class ActivationMapDisplay:
         Raises
         ------
         ActivationMapError
-            If the score is no sum over places: the head is not linear, a step before
-            it is not affine, or the embedding is no average of one feature map. The
-            message says which, and what would do.
+            If the score is not a sum over image positions: the head is not linear, a
+            step before it is not affine, or the embedding is not the average of one
+            feature map. The message says which, and what would work.
         """
-        images = rows_for(estimator, X)
-        found, scores = _taken_apart(estimator, X, images)
+        display = cls.compute(
+            estimator, X, y, target=target, display_labels=display_labels
+        )
+        return display.plot(**plot_params)
+
+    @classmethod
+    def compute(
+        cls, estimator, X, y=None, *, target=None, display_labels=None
+    ) -> ActivationMapDisplay:
+        """Return the display without drawing it; see :meth:`from_estimator`."""
+        images = images_for(estimator, X)
+        found, scores = _split(estimator, X, images)
         classifier = is_classifier(estimator)
         if classifier:
             labels = np.asarray(estimator.classes_)
+            names = names_of(labels, display_labels)
             head = steps_of(estimator)[-1].estimator
-            if len(labels) == 2 and not getattr(head, "multilabel_", False):
-                scores = _against_each_other(scores)
+            if not getattr(head, "multilabel_", False):
+                scores = scores.per_class(len(labels))
         else:
             labels = np.arange(scores.weight.shape[1])
+            words = [f"target {i}" for i in labels] if len(labels) > 1 else ["value"]
+            names = (
+                words if display_labels is None else names_of(labels, display_labels)
+            )
         values = scores(found.embeddings)
         if values.shape[1] != len(labels):
             raise ActivationMapError(
                 f"The head gives {values.shape[1]} scores for {len(labels)} classes; "
                 "a map needs one score for each class."
             )
-        names = names_of(labels, display_labels)
-        if not classifier and display_labels is None:
-            names = [f"target {i}" for i in labels] if len(labels) > 1 else ["value"]
-        best = values.argmax(axis=1)
+        best = values.argmax(axis=1) if classifier else np.zeros(len(images), int)
         targets = best if target is None else _codes(target, labels, len(images))
-        if target is None and not classifier:
-            targets = np.zeros_like(best)
         maps = np.einsum("nchw,nc->nhw", found.maps, scores.weight.T[targets])
-        display = cls(
+        return cls(
             maps,
             intercepts=scores.bias[targets],
             targets=[names[i] for i in targets],
@@ -209,7 +208,6 @@ class ActivationMapDisplay:
             true=_true_names(y, labels, names, images) if classifier else None,
             pictures=[_seen(images, i, found) for i in range(len(images))],
         )
-        return display.plot(ax=ax, **plot_params)
 
     def plot(self, ax=None, *, n_images=12):
         """Draw each image beside its map.
@@ -228,83 +226,65 @@ class ActivationMapDisplay:
             The display itself.
         """
         n = min(n_images, len(self.maps))
+        cell = cell_size(_SIDE, n_pictures=2, n_lines=2)
         n_across = 3 if n > 4 else min(2, n)
-        width, height = 2 * _PICTURE + _GAP + 0.06, _PICTURE + _CAPTION
-        n_down = -(-n // n_across)
-        size = max(n_across * width + 0.3, 5.3), n_down * height + 0.9
+        size = max(n_across * cell[0] + 0.3, 5.3), -(-n // n_across) * cell[1] + 0.9
         panel = Panel("ActivationMapDisplay.plot", ax, *size)
         self.ax_, self.figure_ = panel.ax, panel.figure
-        self.title_, top = panel.title("What speaks for and against a class, and where")
-        places = panel.cells(n, width, height, top - 0.42)
-        self.shown_ = np.arange(len(places))
-        strongest = np.quantile(np.abs(self.maps[: len(places)]), 0.98) or 1.0
-        self._draw_scale(panel, top, strongest)
-        self.text_ = []
-        for k, (left, bottom) in enumerate(places):
-            left, bottom = left + _GAP / 2, bottom + _CAPTION
-            picture = self.pictures[k]
-            panel.picture(picture, left, bottom, _PICTURE)
-            blended = overlay(picture, self.maps[k] / strongest)
-            panel.picture(blended, left + _PICTURE + 0.06, bottom, _PICTURE)
-            self.text_.append(self._write(panel, k, left, bottom - 0.05))
+        self.title_ = panel.title("Where the score of each class comes from")
+        items = (
+            ([self.pictures[k], self.overlay(k)], self._caption(k)) for k in range(n)
+        )
+        self.text_ = panel.gallery(items, n, cell, _SIDE, top=panel.top - 0.42)
+        self.shown_ = np.arange(len(self.text_))
+        self._draw_scale(panel, panel.top - 0.2)
         return self
 
-    def _write(self, panel: Panel, k: int, left: float, top: float) -> list:
-        """Write what a map is about."""
-        room = 2 * _PICTURE + 0.06
+    def _caption(self, k: int) -> list[tuple[str, str]]:
+        """Return the lines under a map and their colours."""
         below = f"row {k} · score {self.scores[k]:.3g}"
         for what, names in (("predicted", self.predicted), ("true", self.true)):
             if names is not None and names[k] != self.targets[k]:
                 below += f" · {what}: {names[k]}"
-        first = fitted(self.targets[k], room, BODY)
-        second = fitted(below, room, SMALL)
-        return [
-            panel.text(left, top, first, BODY, va="top"),
-            panel.text(left, top - BODY * LINE, second, SMALL, color=MUTED, va="top"),
-        ]
+        return [(self.targets[k], INK), (below, MUTED)]
 
-    def _draw_scale(self, panel: Panel, top: float, strongest: float) -> None:
+    def _draw_scale(self, panel: Panel, y: float) -> None:
         """Draw the colours of the maps and what they mean."""
-        y, left, width = top - 0.2, 0.15, 1.4
-        ramp = np.linspace(-1, 1, 128)[None].repeat(8, axis=0)
+        how = {"color": MUTED, "va": "center"}
+        low, high = (f"{sign * self.strongest:+.2g}" for sign in (-1, 1))
+        panel.text(0.15, y, f"against  {low}", SMALL, **how)
+        left = 0.23 + widest([f"against  {low}"], SMALL)
+        bar = panel.axes(left, y - 0.07, 1.4, 0.14)
         grey = np.full((8, 128, 3), 128, dtype=np.uint8)
-        low = f"against  {-strongest:.2g}"
-        panel.text(left, y, low, SMALL, color=MUTED, va="center")
-        left += width_of(low, SMALL) + 0.08
-        bar = panel.axes(left, y - 0.07, width, 0.14)
-        bar.imshow(overlay(grey, ramp), aspect="auto", extent=(-1, 1, 0, 1))
+        ramp = np.linspace(-1, 1, 128)[None].repeat(8, axis=0)
+        bar.imshow(_tinted(grey, ramp), aspect="auto", extent=(-1, 1, 0, 1))
         bar.set_axis_off()
-        left += width + 0.08
-        high = f"+{strongest:.2g}  for"
-        more = f"{high};  the mean over places, plus a constant, is the score"
-        if width_of(more, SMALL) < panel.width - left - 0.1:
-            high = more
-        panel.text(left, y, high, SMALL, color=MUTED, va="center")
+        words = f"{high}  for"
+        more = f"{words};  the mean over positions, plus a constant, is the score"
+        if widest([more], SMALL) < panel.width - left - 1.58:
+            words = more
+        panel.text(left + 1.48, y, words, SMALL, **how)
 
 
-def overlay(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return a grey picture tinted by values from -1 to 1, stretched over it."""
+def _tinted(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return a picture in grey, tinted by values from -1 to 1 stretched over it."""
     height, width = picture.shape[:2]
-    values = Image.fromarray(values.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
-    values = np.asarray(values).clip(-1, 1)[..., None]
+    small = Image.fromarray(values.astype(np.float32))
+    wide = small.resize((width, height), Image.Resampling.BILINEAR)
+    values = np.asarray(wide).clip(-1, 1)[..., None]
     grey = picture.mean(axis=2, keepdims=True) * 0.6 + 90
     tint = np.where(values < 0, _AGAINST, _FOR)
     strength = 0.85 * np.abs(values)
     return ((1 - strength) * grey + strength * tint).clip(0, 255).astype(np.uint8)
 
 
-def _taken_apart(estimator, X, images: ImageRows) -> tuple[FeatureMaps, Affine]:
+def _split(estimator, X, images: ImageRows) -> tuple[FeatureMaps, LinearScores]:
     """Return feature maps, and the scores as a function of their means."""
     steps = steps_of(estimator)
     first = steps[0].estimator
     if len(steps) == 1 and is_fine_tuned(first):
-        from sktl.inspection._tuned_stages import head_of
-
-        embeddings = embeddings_of(first, X)
-        found = maps_of_fine_tuned(first, images, embeddings)
-        scores = affine_of(head_of(first), embeddings)
+        found = FeatureMaps.of(first, X, images)
+        scores = LinearScores.of(head_of(first), found.embeddings)
         if scores is None:
             raise ActivationMapError(
                 f"The head of {type(first).__name__} (head={first.head!r}) is not "
@@ -317,61 +297,45 @@ def _taken_apart(estimator, X, images: ImageRows) -> tuple[FeatureMaps, Affine]:
             "end with a head. Activation maps need such a pipeline, or a fine-tuned "
             "estimator."
         )
-    embeddings = first.transform(X)
-    found = maps_of_features(first, images, embeddings)
-    return found, affine_scores(steps[1:], embeddings)
+    found = FeatureMaps.of(first, X, images)
+    return found, LinearScores.of_steps(steps[1:], found.embeddings)
 
 
 def _true_names(y, labels, names: list[str], images: ImageRows) -> list[str] | None:
-    """Return the names of the true classes; those that nobody learned as they are."""
+    """Return the names of the true classes; unknown classes go by their labels."""
     if y is None:
         return None
     check_consistent_length(images, y)
-    codes = codes_of(y, labels, "y")
     return [
         names[code] if code >= 0 else str(label)
-        for code, label in zip(codes, np.asarray(y).tolist(), strict=True)
+        for code, label in zip(codes_of(y, labels, "y"), np.asarray(y), strict=True)
     ]
-
-
-def _against_each_other(scores: Affine) -> Affine:
-    """Return two scores for two classes: what is for the one is against the other."""
-    if scores.weight.shape[1] == 2:  # two logits, of which the difference counts
-        scores = Affine(
-            scores.weight[:, 1:] - scores.weight[:, :1],
-            scores.bias[1:] - scores.bias[:1],
-        )
-    return Affine(
-        np.hstack([-scores.weight, scores.weight]),
-        np.hstack([-scores.bias, scores.bias]),
-    )
 
 
 def _codes(target, labels: np.ndarray, n: int) -> np.ndarray:
     """Return the position of the target of each image."""
     wanted = np.asarray(target)
-    if wanted.ndim == 0:
-        wanted = np.repeat(wanted, n)
-    if wanted.shape != (n,):
+    if wanted.ndim and wanted.shape != (n,):
         raise ValueError(
             f"target has shape {wanted.shape}; pass one class, or one for each of the "
             f"{n} images."
         )
-    unknown = sorted(set(wanted.tolist()) - set(labels.tolist()), key=str)
-    if unknown:
+    wanted = np.broadcast_to(wanted, n)
+    codes = codes_of(wanted, labels, "target")
+    if (codes < 0).any():
+        unknown = wanted[codes < 0].tolist()[0]
         raise ValueError(
-            f"target: the estimator knows no class {unknown[0]!r}. Its classes are "
+            f"target: the estimator knows no class {unknown!r}. Its classes are "
             f"{', '.join(map(repr, labels[:20].tolist()))}."
         )
-    position = {label: i for i, label in enumerate(labels.tolist())}
-    return np.array([position[label] for label in wanted.tolist()])
+    return codes
 
 
 def _seen(images: ImageRows, i: int, found: FeatureMaps) -> np.ndarray:
     """Return an image as the network sees it."""
     import torch
 
-    pixels = images.prepare(i, found.recipe, found.value_range)
+    pixels = images.prepare(i, found.part.recipe, found.part.value_range)
     if pixels.dtype != torch.uint8:
         pixels = (255 * pixels.clamp(0, 1)).round().to(torch.uint8)
     return pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()

@@ -1,19 +1,17 @@
-"""The last feature maps of a network, and that their mean is the embedding."""
+"""The feature maps whose averages over image positions are embeddings."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sktl.backbones import BackboneInfo
 from sktl.engine import FrozenPart, activations
 from sktl.exceptions import ActivationMapError
-from sktl.images import ImageRows, Recipe
-
-# Two ways to the same average: of rounded maps here, inside the network there.
-_TOLERANCE = {"float32": 1e-3}
+from sktl.features import PretrainedFeatures
+from sktl.images import ImageRows
 
 
 @dataclass(frozen=True)
@@ -23,114 +21,125 @@ class FeatureMaps:
     Attributes
     ----------
     maps : ndarray of shape (n, channels, height, width)
-        What the network found where.
+        The last output of the network that has image positions.
     embeddings : ndarray of shape (n, channels)
-        The mean of the maps over their places: what the head sees.
-    stage : str
-        The stage whose output they are.
-    recipe : Recipe
+        The means of the maps over positions: what the head sees.
+    part : FrozenPart
         How the network saw the images.
-    value_range : (float, float) or None
-        The scale of their pixels.
     """
 
     maps: np.ndarray
     embeddings: np.ndarray
-    stage: str
-    recipe: Recipe
-    value_range: tuple[float, float] | None
+    part: FrozenPart
+
+    @classmethod
+    def of(cls, estimator, X, images: ImageRows) -> FeatureMaps:
+        """Return the maps of a ``PretrainedFeatures`` or a fine-tuned estimator.
+
+        They are the output of the last stage that has positions. If their mean is not
+        the embedding, that is an error.
+        """
+        import torch
+
+        trained: dict[str, np.ndarray] = {}
+        if isinstance(estimator, PretrainedFeatures):
+            _check_average(estimator)
+            part, info = estimator._part, estimator.info_
+            last, embeddings = estimator.layers_[0], estimator.transform(X)
+        else:
+            part, info = estimator.embedding_part_, estimator.backbone_.info
+            trained = _outputs(estimator, images, estimator.module_.stages.items())
+            last, embeddings = info.stages[-1], inputs_of_head(estimator, X)
+        stages = info.stages[: info.stages.index(last) + 1]
+        for stage in reversed(stages):
+            output = trained.get(stage)
+            if output is None:  # frozen; not cached: a few large maps, wanted once
+                wanted = replace(part, layers=(stage,), pool="none")
+                output = activations(
+                    images, wanted, device=estimator.device, cache=None
+                )
+            maps = part.backbone.load().as_map(torch.from_numpy(output)).numpy()
+            if maps.ndim == 4 and maps.shape[2] * maps.shape[3] > 1:
+                break
+        else:
+            raise ActivationMapError(
+                f"{info.name!r} has no feature map with more than one position for "
+                f"images of {part.recipe.size[0]} x {part.recipe.size[1]} pixels. Use "
+                "a larger image_size."
+            )
+        means = maps.mean(axis=(2, 3), dtype=np.float64)
+        # Two ways to one average: of rounded maps here, inside the network there.
+        rtol = 1e-3 if part.precision == "float32" else 5e-2
+        same = means.shape == embeddings.shape
+        if not same or not np.allclose(
+            means, embeddings, rtol=0, atol=rtol * np.abs(means).max()
+        ):
+            after = stages[stages.index(stage) + 1 :]
+            names = ", ".join(map(repr, after))
+            why = f"the stage{'s' * (len(after) > 1)} {names} came in between"
+            raise ActivationMapError(
+                f"The embedding of {info.name!r} is not the average of its last "
+                f"feature map, that of {stage!r}: {why if after else 'they differ'}. "
+                f"PretrainedFeatures(layers={stage!r}) averages that map, and a linear "
+                "head on it has exact activation maps."
+            )
+        return cls(maps, embeddings, part)
 
 
-def maps_of_features(features, images: ImageRows, embeddings) -> FeatureMaps:
-    """Return the maps behind the embeddings of a fitted ``PretrainedFeatures``."""
-    part, info = features._part, features.info_
+def _check_average(features: PretrainedFeatures) -> None:
+    """Refuse embeddings that are not the average of one map."""
     if features.pool != "avg":
         raise ActivationMapError(
-            f"PretrainedFeatures(pool={features.pool!r}): only an average over places "
-            "can be taken apart again. Use pool='avg'."
+            f"PretrainedFeatures(pool={features.pool!r}): only averages can be split "
+            "into image positions. Use pool='avg'."
         )
     if len(features.layers_) > 1:
         raise ActivationMapError(
             f"PretrainedFeatures(layers={features.layers!r}) joins the maps of "
-            f"{len(features.layers_)} stages, which have different places. Use one of "
-            "them."
+            f"{len(features.layers_)} stages, whose positions differ. Use one of them."
         )
-    return _maps(
-        info,
-        features.layers_[0],
-        lambda stage: _frozen(part, stage, images, features.device),
-        embeddings,
-        part,
-    )
 
 
-def maps_of_fine_tuned(net, images: ImageRows, embeddings) -> FeatureMaps:
-    """Return the maps behind the embeddings of a fitted fine-tuned estimator."""
-    from sktl.inspection._tuned_stages import outputs_of_stages
-
-    tuned = outputs_of_stages(net, images)
-    part = net.embedding_part_
-
-    def map_of(stage: str) -> np.ndarray:
-        if stage in tuned:
-            return _as_map(part, tuned[stage])
-        return _frozen(part, stage, images, net.device)
-
-    info = net.backbone_.info
-    return _maps(info, info.stages[-1], map_of, embeddings, part)
+def inputs_of_head(net, X) -> np.ndarray:
+    """Return the embeddings that reach the head of a fine-tuned estimator."""
+    return _outputs(net, X, [("head", net.module_.head)], inputs=True)["head"]
 
 
-def _maps(
-    info: BackboneInfo,
-    last: str,
-    map_of: Callable[[str], np.ndarray],
-    embeddings: np.ndarray,
-    part: FrozenPart,
-) -> FeatureMaps:
-    """Return the last map at or before a stage, if its mean is the embedding."""
-    stages = info.stages[: info.stages.index(last) + 1]
-    for stage in reversed(stages):
-        maps = map_of(stage)
-        if maps.ndim == 4 and maps.shape[2] * maps.shape[3] > 1:
-            break
-    else:
-        raise ActivationMapError(
-            f"{info.name!r} has no feature map with more than one place for images of "
-            f"{part.recipe.size[0]} x {part.recipe.size[1]} pixels. Use a larger "
-            "image_size."
-        )
-    means = maps.mean(axis=(2, 3), dtype=np.float64)
-    tolerance = _TOLERANCE.get(part.precision, 5e-2) * np.abs(means).max()
-    exact = means.shape == embeddings.shape and (
-        np.abs(means - embeddings).max() <= tolerance
-    )
-    if not exact:
-        after = stages[stages.index(stage) + 1 :]
-        names = ", ".join(map(repr, after))
-        why = "the two differ"
-        if after:
-            why = f"the stage{'s' * (len(after) > 1)} {names} came in between"
-        raise ActivationMapError(
-            f"The embedding of {info.name!r} is not the average of its last feature "
-            f"map, that of {stage!r}: {why}. PretrainedFeatures(layers={stage!r}) "
-            "averages that map, and a linear head on it has exact activation maps."
-        )
-    return FeatureMaps(maps, embeddings, stage, part.recipe, part.value_range)
-
-
-def _frozen(part: FrozenPart, stage: str, images: ImageRows, device) -> np.ndarray:
-    """Return the output of a frozen stage, as a map if it is one."""
-    raw = activations(
-        images,
-        replace(part, layers=(stage,), pool="none"),
-        device=device,
-        cache=None,  # a few large maps, wanted once
-    )
-    return _as_map(part, raw)
-
-
-def _as_map(part: FrozenPart, raw: np.ndarray) -> np.ndarray:
-    """Return the output of a stage as (n, channels, h, w), whatever its layout."""
+def head_of(net) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the head of a fine-tuned estimator as a function, in double precision."""
     import torch
 
-    return part.backbone.load().as_map(torch.from_numpy(raw)).numpy()
+    head = copy.deepcopy(net.module_.head).cpu().double().eval()
+
+    def outputs(embeddings: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return head(torch.from_numpy(embeddings.astype(np.float64))).numpy()
+
+    return outputs
+
+
+def _outputs(net, X, modules, *, inputs: bool = False) -> dict[str, np.ndarray]:
+    """Return what named modules put out, or take in, while a net sees X."""
+    batches: dict[str, list] = {}
+    kept: dict[str, list] = {}
+
+    def watch(name, module):
+        def keep(module, taken, given):
+            tensor = taken[0] if inputs else given
+            batch = tensor.detach().float().cpu().numpy()
+            batches.setdefault(name, []).append(batch)
+
+        return module.register_forward_hook(keep)
+
+    handles = [watch(name, module) for name, module in modules]
+    try:
+        for predicted in net.forward_iter(X):
+            for name, parts in batches.items():
+                # Batches may have been filled up to equal sizes, at the end.
+                rows = np.concatenate(parts)[: len(predicted)]
+                kept.setdefault(name, []).append(rows)
+            batches.clear()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: np.concatenate(parts) for name, parts in kept.items()}

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.base import clone
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import StratifiedShuffleSplit, check_cv
-from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
+from sklearn.model_selection import StratifiedShuffleSplit, check_cv, cross_val_score
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import type_of_target
 
-from sktl.inspection._classes import COLOURS, mark_of
-from sktl.inspection._panel import BODY, RULE, SMALL, Panel
-from sktl.inspection._text import fitted
+from sktl.inspection._classes import look_of_curve, turns_of
+from sktl.inspection._panel import BODY, SMALL, Panel, fitted
 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
+@dataclass(eq=False, repr=False)
 class LabelCurveDisplay:
     """Score against the number of labelled images of each class.
-
-    Make it with :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -41,14 +38,8 @@ class LabelCurveDisplay:
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        The axes.
-
-    bounding_ax_ : matplotlib Axes
-        The axes that hold them and the title.
-
-    figure_ : matplotlib Figure
-        The figure.
+    ax_, bounding_ax_, figure_ : matplotlib Axes and Figure
+        The curves, the axes that hold them and the title, and their figure.
 
     lines_ : dict of str to matplotlib Line2D
         The mean of each estimator.
@@ -75,11 +66,11 @@ class LabelCurveDisplay:
     (2, 3)
     """
 
-    def __init__(self, n_labels, scores, *, score_name="score", n_classes=None):
-        self.n_labels = n_labels
-        self.scores = scores
-        self.score_name = score_name
-        self.n_classes = n_classes
+    n_labels: np.ndarray
+    scores: dict[str, np.ndarray]
+    _: KW_ONLY
+    score_name: str = "score"
+    n_classes: int | None = None
 
     @classmethod
     def from_estimator(
@@ -94,10 +85,9 @@ class LabelCurveDisplay:
         scoring=None,
         random_state=0,
         n_jobs=None,
-        ax=None,
         **plot_params,
     ):
-        """Fit to ever more labels, many times, and score on held-out images.
+        """Fit to more and more labels, many times, and score on held-out images.
 
         Parameters
         ----------
@@ -105,18 +95,18 @@ class LabelCurveDisplay:
             What to fit; a dict gives names.
 
         X : array-like of images
-            The images; anything that the estimators take.
+            The images, in any form that the estimators take.
 
         y : array-like of shape (n_samples,)
             Their classes.
 
         n_labels : "auto" or list of int, default="auto"
-            Labels of each class. ``"auto"`` takes 1, 2, 5, 10, 20, 50, ... as far as
-            the smallest class goes, in all training parts.
+            Labels of each class. ``"auto"`` takes 1, 2, 5, 10, 20, 50, ... up to the
+            size of the smallest class in any training part.
 
         cv : int or splitter, default=10
-            An int is the number of random draws: each holds out 30 % of each class
-            and draws labels from the rest. A splitter gives the two parts itself.
+            An int is the number of random draws: each holds out 30% of each class
+            and draws labels from the rest. A splitter makes the two parts itself.
 
         groups : array-like of shape (n_samples,), default=None
             For splitters that keep groups together.
@@ -130,11 +120,8 @@ class LabelCurveDisplay:
         n_jobs : int, default=None
             Fits to run at a time.
 
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
         **plot_params : dict
-            Passed to :meth:`plot`.
+            Passed to :meth:`plot`, such as ``ax``.
 
         Returns
         -------
@@ -143,23 +130,16 @@ class LabelCurveDisplay:
 
         Notes
         -----
-        Fits each estimator once for each size and draw. Frozen features are computed
-        once for each image in all of them, thanks to the cache of
-        :class:`~sktl.PretrainedFeatures`.
+        Fits each estimator once for each size and draw. Thanks to the cache of
+        :class:`~sktl.PretrainedFeatures`, each image is embedded only once.
         """
-        estimators = _named(estimator)
-        y = np.asarray(y)
-        if y.ndim != 1:
-            raise ValueError(f"y has shape {y.shape}; labels are counted per class.")
+        y = column_or_1d(y)
         classes, codes = np.unique(y, return_inverse=True)
-        fractions = y.dtype.kind == "f" and (y % 1).any()
-        if len(classes) < 2 or fractions:
+        if len(classes) < 2 or type_of_target(y) == "continuous":
             raise ValueError(
-                f"y has {len(classes)} distinct values of type {y.dtype}; a label "
-                "curve needs two classes or more. For regression, use "
-                "sklearn.model_selection.LearningCurveDisplay."
+                "A label curve needs y to hold two classes or more. For regression, "
+                "use sklearn.model_selection.LearningCurveDisplay."
             )
-        X = list(X) if isinstance(X, tuple) else X
         check_consistent_length(X, y, groups)
         rng = check_random_state(random_state)
         if isinstance(cv, Integral):
@@ -171,29 +151,22 @@ class LabelCurveDisplay:
         )
         sizes = _sizes(n_labels, int(smallest))
         draws = [(draw_labels(train, codes, sizes, rng), test) for train, test in parts]
-        scorers = {
-            name: check_scoring(model, scoring) for name, model in estimators.items()
+        splits = [(drawn[k], test) for k in range(len(sizes)) for drawn, test in draws]
+        how = {"scoring": scoring, "n_jobs": n_jobs, "error_score": "raise"}
+        scores = {
+            name: cross_val_score(model, X, y, cv=splits, **how).reshape(len(sizes), -1)
+            for name, model in _named(estimator).items()
         }
-        jobs = [
-            (name, train, test)
-            for name in estimators
-            for k in range(len(sizes))
-            for trains, test in draws
-            for train in [trains[k]]
-        ]
-        scores = Parallel(n_jobs=n_jobs)(
-            delayed(_fit_and_score)(estimators[name], X, y, train, test, scorers[name])
-            for name, train, test in jobs
-        )
-        shape = (len(estimators), len(sizes), len(draws))
-        table = np.array(scores, dtype=float).reshape(shape)
+        score_name = scoring or "accuracy"
+        if not isinstance(score_name, str):
+            score_name = getattr(scoring, "__name__", "score")
         display = cls(
             np.array(sizes),
-            dict(zip(estimators, table, strict=True)),
-            score_name=_score_name(scoring),
+            scores,
+            score_name=score_name.replace("_", " "),
             n_classes=len(classes),
         )
-        return display.plot(ax=ax, **plot_params)
+        return display.plot(**plot_params)
 
     def plot(self, ax=None, *, spread=True):
         """Draw the mean of each estimator and its spread over the draws.
@@ -215,47 +188,29 @@ class LabelCurveDisplay:
         self.bounding_ax_, self.figure_ = panel.ax, panel.figure
         n_draws = next(iter(self.scores.values())).shape[1]
         name = self.score_name[:1].upper() + self.score_name[1:]
-        self.title_, top = panel.title(
-            f"{name} by labels per class, mean of {n_draws} draws"
-        )
-        bottom, left = 0.55, 0.75
-        self.ax_ = ax = panel.axes(
-            left, bottom, panel.width - left - 0.2, top - bottom - 0.08
-        )
+        title = f"{name} by labels per class, mean of {n_draws} draws"
+        self.title_ = panel.title(title)
+        ax = panel.curve_axes(0.75, 0.55, panel.width - 0.95, panel.top - 0.63)
+        self.ax_ = ax
         x = np.asarray(self.n_labels)
         self.lines_, self.bands_ = {}, {}
         for k, (name, scores) in enumerate(self.scores.items()):
             mean, deviation = scores.mean(axis=1), scores.std(axis=1)
-            colour = COLOURS[(0, 6, 2, 3, 1, 5, 4, 7)[k % len(COLOURS)]]
-            # Curves that share an x would hide each other's marks.
-            (self.lines_[name],) = ax.plot(
-                x,
-                mean,
-                color=colour,
-                marker=mark_of(8 * k),
-                markersize=5,
-                linewidth=1.8,
-                label=fitted(name, 0.6 * panel.width, SMALL),
-                zorder=3,
-            )
+            label = fitted(name, 0.6 * panel.width, SMALL)
+            look = look_of_curve(k) | {"markersize": 5, "linewidth": 1.8, "zorder": 3}
+            (self.lines_[name],) = ax.plot(x, mean, label=label, **look)
             if spread:
-                low, high = mean - deviation, mean + deviation
-                self.bands_[name] = ax.fill_between(
-                    x, low, high, color=colour, alpha=0.15, lw=0, zorder=1
-                )
+                look = {"color": look["color"], "alpha": 0.15, "lw": 0, "zorder": 1}
+                ends = mean - deviation, mean + deviation
+                self.bands_[name] = ax.fill_between(x, *ends, **look)
         ax.set_xscale("log")
         ax.set_xticks(x, [str(size) for size in x])
         ax.minorticks_off()
-        ax.tick_params(labelsize=SMALL, color=RULE)
-        ax.grid(color="#ececec", lw=0.8)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set_color(RULE)
         of = f" of each of {self.n_classes} classes" if self.n_classes else " per class"
         ax.set_xlabel(f"labelled images{of}", fontsize=BODY)
         band = ", ± 1 standard deviation" if spread else ""
         ax.set_ylabel(f"{self.score_name}{band}", fontsize=BODY)
-        legend = ax.legend(fontsize=SMALL, loc="lower right", frameon=True)
+        legend = ax.legend(fontsize=SMALL, loc="lower right")
         legend.get_frame().set(alpha=0.8, linewidth=0)
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -265,20 +220,17 @@ class LabelCurveDisplay:
 def draw_labels(train: np.ndarray, codes, sizes, rng) -> list[np.ndarray]:
     """Return rows with n of each class for each n; a larger set holds the smaller."""
     order = rng.permutation(np.asarray(train))
-    place = np.empty(len(order), dtype=int)  # its place among those of its class
-    for code in np.unique(codes[order]):
-        own = np.flatnonzero(codes[order] == code)
-        place[own] = np.arange(len(own))
-    return [np.sort(order[place < size]) for size in sizes]
+    turn = turns_of(codes[order])
+    return [np.sort(order[turn < size]) for size in sizes]
 
 
 def _sizes(n_labels, smallest: int) -> list[int]:
-    """Return the sizes to draw, or say which of them cannot be."""
+    """Return the sizes to draw, or say which of them are impossible."""
     if isinstance(n_labels, str) and n_labels == "auto":
         return [size for size in _SIZES if size <= smallest]
     sizes = sorted({int(size) for size in n_labels})
     if not sizes or sizes[0] < 1:
-        raise ValueError(f"n_labels={n_labels!r} has to hold numbers from 1 on.")
+        raise ValueError(f"n_labels={n_labels!r} must hold numbers from 1 on.")
     if sizes[-1] > smallest:
         raise ValueError(
             f"n_labels asks for {sizes[-1]} labels of each class, and the smallest "
@@ -291,16 +243,12 @@ def _sizes(n_labels, smallest: int) -> list[int]:
 def _named(estimator) -> dict:
     """Return estimators by name."""
     if isinstance(estimator, Mapping):
-        named = dict(estimator)
-    else:
-        several = estimator if isinstance(estimator, list | tuple) else [estimator]
-        named = {}
-        for one in several:
-            name = base = _short_name(one)
-            number = 2
-            while name in named:
-                name, number = f"{base} ({number})", number + 1
-            named[name] = one
+        return dict(estimator)
+    named: dict = {}
+    for one in estimator if isinstance(estimator, list | tuple) else [estimator]:
+        name = _short_name(one)
+        n_before = sum(_short_name(other) == name for other in named.values())
+        named[f"{name} ({n_before + 1})" if n_before else name] = one
     if not named:
         raise ValueError("There is no estimator to fit.")
     return named
@@ -312,18 +260,3 @@ def _short_name(estimator) -> str:
     if steps is None:
         return type(estimator).__name__
     return " + ".join(_short_name(step) for _, step in steps if hasattr(step, "fit"))
-
-
-def _score_name(scoring) -> str:
-    """Return what the scores are."""
-    if scoring is None:
-        return "accuracy"
-    if isinstance(scoring, str):
-        return scoring.replace("_", " ")
-    return getattr(scoring, "__name__", "score").replace("_", " ")
-
-
-def _fit_and_score(estimator, X, y, train, test, scorer) -> float:
-    """Return the score of one fit."""
-    fitted = clone(estimator).fit(_safe_indexing(X, train), y[train])
-    return scorer(fitted, _safe_indexing(X, test), y[test])

@@ -1,110 +1,212 @@
-"""``Predictions``: what was true, what was said, and how surely."""
+"""``Predictions``: true classes, predicted classes and confidence."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 
-from sktl.inspection._classes import codes_of
+from sktl.images import ImageRows
+from sktl.inspection._classes import codes_of, names_of
+from sktl.inspection._fitted_steps import images_for
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of a classifier for rows whose classes are known.
+    """Predictions of a classifier for images whose classes are known.
 
     Attributes
     ----------
-    labels : ndarray
-        The distinct labels, sorted.
+    images, names : ImageRows, list of str
+        The images, and the names of the classes.
     true, predicted : ndarray of int
-        Positions in ``labels``, for each row.
+        Positions in ``names``, for each image.
     confidence : ndarray of float or None
-        How sure the classifier was of what it predicted.
+        How confident the classifier was in what it predicted.
     kind : {"probability", "margin", None}
         What the confidence is: a probability, or how far the score of the predicted
-        class lies above that of the next.
+        class lies above the next.
     """
 
-    labels: np.ndarray
+    images: ImageRows
+    names: list[str]
     true: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray | None
     kind: str | None
 
+    @classmethod
+    def of(
+        cls,
+        X,
+        y_true,
+        y_pred,
+        y_proba=None,
+        *,
+        labels=None,
+        display_labels=None,
+        kind: str = "probability",
+    ) -> Predictions:
+        """Check predictions and bring them into one form.
+
+        ``y_proba`` holds the confidence in the predicted class of each image, or the
+        probabilities of all classes, in the order of the sorted labels.
+        """
+        images = ImageRows.of(X)
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        check_consistent_length(y_true, y_pred, y_proba)
+        if len(images) != len(y_true):
+            raise ValueError(
+                f"X has {len(images)} images and y_true {len(y_true)} classes."
+            )
+        seen = unique_labels(y_true, y_pred)
+        labels = seen if labels is None else np.union1d(np.asarray(labels), seen)
+        true = codes_of(y_true, labels, "y_true")
+        predicted = codes_of(y_pred, labels, "y_pred")
+        names = names_of(labels, display_labels)
+        if y_proba is None:
+            return cls(images, names, true, predicted, None, None)
+        confidence = np.asarray(y_proba, dtype=np.float64)
+        if confidence.ndim == 2:
+            if confidence.shape[1] != len(labels):
+                raise ValueError(
+                    f"y_proba has {confidence.shape[1]} columns for {len(labels)} "
+                    f"classes ({', '.join(map(str, labels[:5]))}, ...). Pass labels "
+                    "with all classes of the classifier, or only the probability of "
+                    "the predicted class."
+                )
+            confidence = confidence[np.arange(len(predicted)), predicted]
+        return cls(images, names, true, predicted, confidence, kind)
+
+    @classmethod
+    def by(cls, estimator, X, y, display_labels=None) -> Predictions:
+        """Let a fitted classifier predict."""
+        if not hasattr(estimator, "classes_"):
+            raise ValueError(
+                f"{type(estimator).__name__} is not a fitted classifier: it has no "
+                "classes_."
+            )
+        classes, predicted = np.asarray(estimator.classes_), estimator.predict(X)
+        codes = codes_of(predicted, classes, "The output of predict")
+        confidence, kind = None, "probability"
+        if hasattr(estimator, "predict_proba"):
+            confidence = estimator.predict_proba(X)[np.arange(len(codes)), codes]
+        elif hasattr(estimator, "decision_function"):
+            confidence, kind = _margin(estimator.decision_function(X), codes), "margin"
+        return cls.of(
+            images_for(estimator, X),
+            y,
+            predicted,
+            confidence,
+            labels=classes,
+            display_labels=display_labels,
+            kind=kind,
+        )
+
     @property
     def wrong(self) -> np.ndarray:
-        """Rows predicted wrongly, the most confident first."""
-        return self.by_confidence(np.flatnonzero(self.true != self.predicted))
-
-    def by_confidence(self, rows: np.ndarray) -> np.ndarray:
-        """Return rows with the most confident first; in their order if unknown."""
+        """Rows predicted wrongly, the most confident first if that is known."""
+        rows = np.flatnonzero(self.true != self.predicted)
         if self.confidence is None:
             return rows
         return rows[np.argsort(-self.confidence[rows], kind="stable")]
 
-    def check_length(self, images) -> None:
-        """Refuse X and y of different lengths."""
-        if len(images) != len(self.true):
-            raise ValueError(
-                f"X has {len(images)} images and y_true {len(self.true)} classes."
-            )
+
+def _margin(scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return how far the score of the predicted class lies above the next."""
+    if scores.ndim == 1:
+        return np.abs(scores)
+    rows = np.arange(len(codes))
+    others = np.array(scores, dtype=np.float64)
+    others[rows, codes] = -np.inf
+    return scores[rows, codes] - others.max(axis=1)
 
 
-def predictions_of(estimator, X, y) -> Predictions:
-    """Ask a fitted classifier."""
-    if not hasattr(estimator, "classes_"):
-        raise ValueError(
-            f"{type(estimator).__name__} is no fitted classifier: it has no classes_."
+class PredictionsDisplay(ABC):
+    """What displays of predictions share; each has its own ``compute`` and ``plot``."""
+
+    @classmethod
+    @abstractmethod
+    def compute(cls, predictions: Predictions):
+        """Return the display without drawing it."""
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, display_labels=None, **plot_params):
+        """Predict the classes of X and draw the display.
+
+        Parameters
+        ----------
+        estimator : fitted classifier
+            A pipeline, a fine-tuned estimator, or a search over them. Its confidence
+            comes from ``predict_proba``, or else from ``decision_function``. Without
+            either, mistakes come in the order of X.
+
+        X : array-like of images
+            Images it was not fitted to.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        display_labels : list of str, dict or None, default=None
+            Names of the classes, in the order of ``estimator.classes_`` or by label.
+
+        **plot_params : dict
+            Passed to :meth:`plot`, such as ``ax``.
+
+        Returns
+        -------
+        display : object of this class
+            The display, drawn.
+        """
+        predictions = Predictions.by(estimator, X, y, display_labels)
+        return cls.compute(predictions).plot(**plot_params)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        X,
+        y_true,
+        y_pred,
+        *,
+        y_proba=None,
+        labels=None,
+        display_labels=None,
+        **plot_params,
+    ):
+        """Draw the display of predictions made elsewhere.
+
+        Parameters
+        ----------
+        X : array-like of images
+            The images.
+
+        y_true, y_pred : array-like of shape (n_samples,)
+            Their classes, and those predicted, as by
+            :func:`~sklearn.model_selection.cross_val_predict`.
+
+        y_proba : array-like of shape (n_samples,) or (n_samples, n_classes), \
+                default=None
+            Probability of the predicted class, or of all classes in the order of the
+            sorted labels. The most confident mistakes are shown first.
+
+        labels : array-like, default=None
+            All classes; None takes those that occur.
+
+        display_labels : list of str, dict or None, default=None
+            Names of the classes, in the order of the sorted labels or by label.
+
+        **plot_params : dict
+            Passed to :meth:`plot`, such as ``ax``.
+
+        Returns
+        -------
+        display : object of this class
+            The display, drawn.
+        """
+        predictions = Predictions.of(
+            X, y_true, y_pred, y_proba, labels=labels, display_labels=display_labels
         )
-    classes = np.asarray(estimator.classes_)
-    predicted = estimator.predict(X)
-    if hasattr(estimator, "predict_proba"):
-        scores, kind = estimator.predict_proba(X), "probability"
-    elif hasattr(estimator, "decision_function"):
-        scores, kind = estimator.decision_function(X), "margin"
-    else:
-        return predictions(y, predicted, labels=classes)
-    said = codes_of(predicted, classes, "What predict returned")
-    scores = np.asarray(scores, dtype=np.float64)
-    if kind == "probability":
-        confidence = scores[np.arange(len(said)), said]
-    elif scores.ndim == 1:
-        confidence = np.abs(scores)
-    else:
-        own = scores[np.arange(len(said)), said]
-        others = scores.copy()
-        others[np.arange(len(said)), said] = -np.inf
-        confidence = own - others.max(axis=1)
-    return predictions(y, predicted, confidence, labels=classes, kind=kind)
-
-
-def predictions(
-    y_true, y_pred, y_proba=None, labels=None, kind: str = "probability"
-) -> Predictions:
-    """Bring predictions made elsewhere into one form.
-
-    ``y_proba`` holds the probability of the predicted class of each row, or of all
-    classes, in the order of the sorted labels.
-    """
-    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
-    check_consistent_length(y_true, y_pred, y_proba)
-    seen = unique_labels(y_true, y_pred)
-    labels = seen if labels is None else np.union1d(np.asarray(labels), seen)
-    true = codes_of(y_true, labels, "y_true")
-    predicted = codes_of(y_pred, labels, "y_pred")
-    if y_proba is None:
-        return Predictions(labels, true, predicted, None, None)
-    confidence = np.asarray(y_proba, dtype=np.float64)
-    if confidence.ndim == 2:
-        if confidence.shape[1] != len(labels):
-            raise ValueError(
-                f"y_proba has {confidence.shape[1]} columns for {len(labels)} classes "
-                f"({', '.join(map(str, labels[:5]))}, ...). Pass labels with all "
-                "classes of the classifier, or the probability of the predicted "
-                "class alone."
-            )
-        confidence = confidence[np.arange(len(predicted)), predicted]
-    return Predictions(labels, true, predicted, confidence, kind)
+        return cls.compute(predictions).plot(**plot_params)

@@ -2,66 +2,51 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from PIL import Image
 
 from sktl.exceptions import UnreadableImageError
 from sktl.images import ImageRows, learn_value_range
 
-_FULL = {np.dtype(np.bool_): 1.0, np.dtype(np.uint16): 65535.0}
-
 
 class Thumbnails:
-    """Rows of images as RGB pictures, small ones at their own size.
+    """Images as RGB pictures of uint8, whose longer side has ``side`` pixels at most.
 
-    Parameters
-    ----------
-    rows : ImageRows
-        The images.
-    side : int, default=128
-        Pixels of the longer side that larger images are reduced to.
+    Smaller images keep their size.
     """
 
-    def __init__(self, rows: ImageRows, side: int = 128):
-        self.rows = rows
+    def __init__(self, images: ImageRows, side: int = 128):
+        self.images = images
         self.side = side
-        self._value_range: tuple[float, float] | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def __getitem__(self, i: int) -> np.ndarray:
         """Return a picture (h, w, 3) of uint8; a grey cross if it cannot be read."""
         try:
-            pixels = self.rows[i]
+            pixels = self.images[i]
         except UnreadableImageError:
             return _cross(min(self.side, 64))
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
             return _cross(min(self.side, 64))
-        pixels = self._eight_bits(pixels)
+        if pixels.dtype != np.uint8:  # on the scale on which a network would see them
+            full = 65535.0 if pixels.dtype == np.uint16 else 1.0
+            low, high = self._value_range if self.images.scaled else (0.0, full)
+            unit = np.nan_to_num((pixels.astype(np.float64) - low) / (high - low))
+            pixels = (255 * unit.clip(0, 1)).round().astype(np.uint8)
         if pixels.ndim == 3:
-            pixels = pixels[..., :3]
-            if pixels.shape[2] != 3:
-                pixels = pixels[..., 0]
+            pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
         picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
         if max(picture.size) > self.side:
             picture.thumbnail((self.side, self.side), Image.Resampling.LANCZOS)
         return np.asarray(picture)
 
-    def _eight_bits(self, pixels: np.ndarray) -> np.ndarray:
-        """Return pixels as uint8, on the scale on which a network would see them."""
-        if pixels.dtype == np.uint8:
-            return pixels
-        low, high = 0.0, _FULL.get(pixels.dtype, 1.0)
-        if self.rows.scaled:
-            if self._value_range is None:
-                # A few rows tell the scale: it is snapped to a round one.
-                few = np.linspace(0, len(self.rows) - 1, min(100, len(self.rows)))
-                few = self.rows.take(np.unique(few.astype(int)))
-                self._value_range = learn_value_range(few)
-            low, high = self._value_range
-        wide = np.nan_to_num((pixels.astype(np.float64) - low) / (high - low))
-        return (255 * wide.clip(0, 1)).round().astype(np.uint8)
+    @cached_property
+    def _value_range(self) -> tuple[float, float]:
+        """What is black and white; a sample of the images is enough to learn it."""
+        n = len(self.images)
+        few = np.linspace(0, n - 1, min(100, n)).astype(int)
+        return learn_value_range(self.images.take(np.unique(few))) or (0.0, 1.0)
 
 
 def _cross(side: int) -> np.ndarray:

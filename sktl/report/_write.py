@@ -1,9 +1,7 @@
-"""Put the sections together and write the page."""
+"""The two reports: which sections they have, and what they say about them."""
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import os
 from collections.abc import Sequence
 
@@ -13,14 +11,17 @@ from sklearn.pipeline import Pipeline
 
 from sktl._whole_file import whole_file
 from sktl.images import ImageRows
-from sktl.report._answer import answer_of
-from sktl.report._data import data_facts
-from sktl.report._evidence import embeddings_by, evidence_facts, is_linear_pipeline
-from sktl.report._labels import label_facts
+from sktl.inspection import Predictions, embeddings_of, turns_of
 from sktl.report._page import render
-from sktl.report._pictures import Pictures
-from sktl.report._ranking import ranking_facts
-from sktl.report._results import results_facts
+from sktl.report._sections import (
+    activation_section,
+    data_section,
+    labels_section,
+    map_section,
+    more_labels,
+    ranking_section,
+    results_section,
+)
 
 
 def write_comparison_report(
@@ -34,12 +35,12 @@ def write_comparison_report(
     unreadable: Sequence[str] = (),
     code: str = "",
 ) -> None:
-    """Write a page about a comparison: question, data, ranking, pictures, answer.
+    """Write a page about a comparison: answer, data, ranking and pictures.
 
     Parameters
     ----------
     path : str or path-like
-        The HTML file. It needs nothing beside it, and loads nothing.
+        The HTML file to write. It needs no other file, and loads nothing.
 
     comparison : Comparison
         Of classes, from :func:`sktl.model_selection.compare`.
@@ -51,10 +52,10 @@ def write_comparison_report(
         Where the images come from, in words.
 
     test : (array-like of images, array-like), default=None
-        Images and classes that took no part in the comparison.
+        Images and classes that played no part in the comparison.
 
     skipped, unreadable : sequence of str, default=()
-        Files that are no images, and images that were left out.
+        Files that are not images, and images that cannot be read.
 
     code : str, default=""
         Python that repeats the comparison.
@@ -77,56 +78,54 @@ def write_comparison_report(
     """
     if comparison.task != "classification":
         raise ValueError(
-            f"The page is about classes, and this comparison is a {comparison.task}. "
-            "Print the comparison, or use its plot()."
+            "The report is about classes, and this comparison is about "
+            f"{comparison.task}. Print the comparison, or use its plot()."
         )
-    rows = ImageRows.of(X)
-    y, classes = np.asarray(comparison.y_), np.asarray(comparison.classes_)
-    pictures = Pictures(rows)
+    images, y = ImageRows.of(X), np.asarray(comparison.y_)
     with whole_file(path) as partial:
-        subject = _subject(comparison)
-        tested = comparison.tested_
-        results = results_facts(
-            _Of(pictures, np.flatnonzero(tested)),
+        verdict, *reasons = comparison.advice()
+        if test is not None and hasattr(comparison, "best_estimator_"):
+            right = comparison.best_estimator_.predict(test[0]) == np.asarray(test[1])
+            reasons.insert(
+                0,
+                f"On the {len(right)} images of the test folder, which played no part "
+                f"in any choice, its accuracy is {right.mean():.3f}.",
+            )
+        # The mistakes shown are those of the best candidate with a network.
+        names = [r["name"] for r in comparison.table if r["strategy"] != "baseline"]
+        subject = names[0] if names else comparison.best_name_
+        tested = np.flatnonzero(comparison.tested_)
+        shares = comparison.probabilities_.get(subject)
+        predictions = Predictions.of(
+            images.take(tested),
             y[tested],
             comparison.predictions_[subject][tested],
-            _of_tested(comparison.probabilities_.get(subject), tested),
-            classes,
+            None if shares is None else shares[tested],
+            labels=comparison.classes_,
         )
-        wrong = np.flatnonzero(tested & (comparison.predictions_[subject] != y))
-        model = _network(comparison, X, y)
         evidence = labels = None
+        name, model = _explained(comparison, X, y)
         if model is not None:
-            name, fitted = model
-            chosen = _chosen(y, wrong)
-            evidence = evidence_facts(fitted, X, rows, y, classes, pictures, chosen)
-            evidence["model"] = name
-            if is_linear_pipeline(fitted):
-                embeddings = embeddings_by(fitted, X)
-                labels = label_facts(fitted.steps[-1][1], embeddings, y)
-        held_out = None
-        if test is not None and hasattr(comparison, "best_estimator_"):
-            said = comparison.best_estimator_.predict(test[0])
-            right = said == np.asarray(test[1])
-            held_out = {"n": len(right), "accuracy": float(right.mean())}
-        facts = {
-            **_frame("Can these images be told apart?", source),
-            "answer": answer_of(comparison, labels, held_out),
-            "data": data_facts(
-                pictures,
-                y,
-                comparison.duplicate_groups_,
-                None if test is None else np.asarray(test[1]),
-                skipped,
-                unreadable,
-            ),
-            "ranking": ranking_facts(comparison),
-            "results": {**results, "model": subject, "how": "cross-validation"},
+            embeddings = embeddings_of(model, X)
+            wrong = tested[predictions.wrong]
+            evidence = _evidence(name, model, embeddings, images, y, wrong)
+            if _is_linear_pipeline(model):
+                labels = labels_section(model.steps[-1][1], embeddings, y)
+        if labels is not None:
+            reasons.append(more_labels(labels))
+        copies = comparison.duplicate_groups_
+        test_y = None if test is None else np.asarray(test[1])
+        page = {
+            "answer": {"verdict": verdict, "reasons": reasons},
+            "data": data_section(images, y, copies, test_y, skipped, unreadable),
+            "ranking": ranking_section(comparison),
+            "results": results_section(predictions, model=subject),
             "evidence": evidence,
             "labels": labels,
             "code": code,
         }
-        partial.write_text(render(facts), encoding="utf-8")
+        question = "Can these images be told apart?"
+        partial.write_text(render(question, source, page), encoding="utf-8")
 
 
 def write_model_report(
@@ -140,12 +139,12 @@ def write_model_report(
     unreadable: Sequence[str] = (),
     code: str = "",
 ) -> float:
-    """Write a page about what a fitted classifier says of labelled images.
+    """Write a page about a fitted classifier's predictions for labelled images.
 
     Parameters
     ----------
     path : str or path-like
-        The HTML file. It needs nothing beside it, and loads nothing.
+        The HTML file to write. It needs no other file, and loads nothing.
 
     model : fitted classifier
         A pipeline with :class:`~sktl.PretrainedFeatures`, or a
@@ -157,19 +156,13 @@ def write_model_report(
     y : array-like of shape (n_samples,)
         Their classes.
 
-    source : str, default=""
-        Where the images come from, in words.
-
-    skipped, unreadable : sequence of str, default=()
-        Files that are no images, and images that were left out.
-
-    code : str, default=""
-        Python that loads the model.
+    source, skipped, unreadable, code
+        As for :func:`write_comparison_report`.
 
     Returns
     -------
     accuracy : float
-        Share of the images that the model is right about.
+        Share of the images that the model predicts rightly.
 
     Examples
     --------
@@ -187,108 +180,66 @@ def write_model_report(
     >>> write_model_report(path, model, X[60:120], y[60:120]) > 0.9
     True
     """
-    rows, y = ImageRows.of(X), np.asarray(y)
-    pictures = Pictures(rows)
+    images, y = ImageRows.of(X), np.asarray(y)
     with whole_file(path) as partial:
-        said = np.asarray(model.predict(X))
-        known = np.asarray(model.classes_)
-        classes = np.union1d(known, y)
-        probabilities = None
-        if hasattr(model, "predict_proba"):
-            probabilities = np.zeros((len(y), len(classes)))
-            columns = np.searchsorted(classes, known)
-            probabilities[:, columns] = model.predict_proba(X)
-        results = results_facts(pictures, y, said, probabilities, classes)
-        chosen = _chosen(y, np.flatnonzero(said != y))
-        evidence = evidence_facts(model, X, rows, y, classes, pictures, chosen)
-        facts = {
-            **_frame("What does this model make of these images?", source),
+        predictions = Predictions.by(model, X, y)
+        n, wrong = len(y), predictions.wrong
+        accuracy = 1 - len(wrong) / n
+        embeddings = embeddings_of(model, X)
+        page = {
             "answer": {
-                "verdict": (
-                    f"{results['n'] - results['n_wrong']} of {results['n']} right: "
-                    f"accuracy {results['accuracy']:.3f}."
-                ),
-                "sentences": [
-                    "That is what to expect of new images if the model was not fitted "
-                    "to any of these."
+                "verdict": f"{n - len(wrong)} of {n} right: accuracy {accuracy:.3f}.",
+                "reasons": [
+                    "Expect the same of new images, if the model was not fitted to any "
+                    "of these."
                 ],
             },
-            "data": data_facts(pictures, y, None, None, skipped, unreadable),
+            "data": data_section(images, y, None, None, skipped, unreadable),
             "ranking": None,
-            "results": {**results, "model": "the model", "how": "these images"},
-            "evidence": {**evidence, "model": "the model"},
+            "results": results_section(predictions, model="the model"),
+            "evidence": _evidence("the model", model, embeddings, images, y, wrong),
             "labels": None,
             "code": code,
         }
-        partial.write_text(render(facts), encoding="utf-8")
-    return results["accuracy"]
+        question = "What does this model make of these images?"
+        partial.write_text(render(question, source, page), encoding="utf-8")
+    return accuracy
 
 
-def _frame(question: str, source: str) -> dict:
-    """Return what stands around the sections."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+def _evidence(name: str, model, embeddings, images: ImageRows, y, wrong) -> dict:
+    """Return what a model sees: a map of all images, activation maps of some.
+
+    Those are up to 6 mistakes first, then images of each class in turn.
+    """
+    rng = np.random.default_rng(0)
+    mistakes, order = rng.permutation(wrong)[:6], rng.permutation(len(y))
+    others = order[np.argsort(turns_of(y[order]), kind="stable")]
+    rows = list(dict.fromkeys([*mistakes.tolist(), *others.tolist()]))[:12]
     return {
-        "question": question,
-        "source": source,
-        "date": now.strftime("%Y-%m-%d %H:%M UTC"),
-        "version": importlib.metadata.version("sktl"),
+        "model": name,
+        "map": map_section(embeddings, images, y),
+        "activation": activation_section(model, images.take(rows), y[rows]),
     }
 
 
-class _Of:
-    """Some of the pictures, counted anew."""
-
-    def __init__(self, pictures: Pictures, rows: np.ndarray):
-        self._pictures = pictures
-        self._rows = rows
-
-    def __getitem__(self, i: int) -> dict:
-        return self._pictures[self._rows[i]]
-
-
-def _of_tested(probabilities, tested: np.ndarray):
-    return None if probabilities is None else probabilities[tested]
-
-
-def _subject(comparison) -> str:
-    """Return the contender whose mistakes are shown: the best with a network."""
-    for row in comparison.table:
-        if row["strategy"] != "baseline":
-            return row["name"]
-    return comparison.best_name_
-
-
-def _network(comparison, X, y):
-    """Return a fitted network that can be explained, the best that there is.
+def _explained(comparison, X, y) -> tuple:
+    """Return the name of the best network that can be explained, and it, fitted.
 
     A linear head on frozen features is fitted in no time, since its embeddings are in
-    the cache, and its scores can be taken apart; fine-tuned networks are shown only
-    where the comparison has fitted one.
+    the cache, and its scores can be split up; fine-tuned networks are shown only if
+    the comparison has fitted one.
     """
-    best = getattr(comparison, "best_estimator_", None)
     top = comparison.table[0]
-    if best is not None and top["strategy"] == "fine-tuned":
-        return top["name"], best
-    for row in comparison.table:
-        if row["strategy"] != "frozen":
-            continue
-        if row["name"] == top["name"] and best is not None and is_linear_pipeline(best):
-            return row["name"], best
-        if row["head"] in ("logistic", "linear_svc", "LogisticRegression"):
-            return row["name"], clone(comparison.estimators_[row["name"]]).fit(X, y)
-    if isinstance(best, Pipeline) and top["strategy"] == "frozen":
-        return top["name"], best
-    return None
+    best = getattr(comparison, "best_estimator_", None)
+    best = None if top["strategy"] == "baseline" else best
+    if best is None or (top["strategy"] == "frozen" and not _is_linear_pipeline(best)):
+        for row in comparison.table:
+            linear = row["head"] in ("logistic", "linear_svc", "LogisticRegression")
+            if row["strategy"] == "frozen" and linear:
+                return row["name"], clone(comparison.estimators_[row["name"]]).fit(X, y)
+    return top["name"], best
 
 
-def _chosen(y: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return images to explain: mistakes first, then some of each class."""
-    rng = np.random.default_rng(0)
-    mistakes = rng.permutation(wrong)[:6]
-    order = rng.permutation(len(y))
-    turns = np.empty(len(y), dtype=int)
-    for label in np.unique(y):
-        own = order[y[order] == label]
-        turns[own] = np.arange(len(own))
-    others = order[np.argsort(turns[order], kind="stable")]
-    return np.array(list(dict.fromkeys([*mistakes.tolist(), *others.tolist()])))
+def _is_linear_pipeline(model) -> bool:
+    """Tell whether a pipeline ends in a linear head, whose scores can be split up."""
+    return isinstance(model, Pipeline) and hasattr(model.steps[-1][1], "coef_")

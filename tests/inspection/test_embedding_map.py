@@ -16,8 +16,7 @@ from sklearn.svm import SVC
 
 from sktl import FineTunedClassifier, PretrainedFeatures
 from sktl.exceptions import MissingExtraError
-from sktl.inspection import EmbeddingMapDisplay
-from sktl.inspection._estimators import embeddings_of
+from sktl.inspection import EmbeddingMapDisplay, embeddings_of
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_pca_is_scikit_learns_and_axes_have_equal_units(clouds):
     display = EmbeddingMapDisplay.from_embeddings(embeddings, y)
     pca = PCA(2).fit(embeddings)
     assert_allclose(np.abs(display.positions), np.abs(pca.transform(embeddings)))
-    percent = f"{100 * pca.explained_variance_ratio_[0]:.0f} %"
+    percent = f"{pca.explained_variance_ratio_[0]:.0%}"
     assert percent in display.axis_labels[0]
     assert len(display.shown_) == 0
     box = display.ax_.get_window_extent()
@@ -102,8 +101,7 @@ def test_outliers_do_not_press_the_rest_into_a_spot():
     embeddings[0] = 1000
     display = EmbeddingMapDisplay.from_embeddings(embeddings)
     assert np.ptp(display.ax_.get_xlim()) < 20
-    words = [text.get_text() for text in display.bounding_ax_.texts]
-    assert "1 outlier beyond the frame" in words
+    assert "1 outlier not shown" in display.title_.get_text()
 
 
 def test_rows_without_embedding_are_left_out():
@@ -139,7 +137,7 @@ def test_unknown_and_missing_methods_say_what_would_do(clouds, monkeypatch):
     embeddings, _, _ = clouds
     with pytest.raises(ValueError, match="'pca', 'tsne', 'umap'"):
         EmbeddingMapDisplay.from_embeddings(embeddings, method="PCA")
-    monkeypatch.setattr("sktl.inspection._reduction.has_module", lambda name: False)
+    monkeypatch.setattr("sktl.inspection._embedding_map.has_module", lambda name: False)
     with pytest.raises(MissingExtraError, match="pip install umap-learn"):
         EmbeddingMapDisplay.from_embeddings(embeddings, method="umap")
 

@@ -21,7 +21,7 @@ SCORES = np.array(
 )
 
 
-class Told(ClassifierMixin, BaseEstimator):
+class Known(ClassifierMixin, BaseEstimator):
     """A classifier whose scores are known."""
 
     def __init__(self, response="predict_proba"):
@@ -43,36 +43,36 @@ class Told(ClassifierMixin, BaseEstimator):
 
 
 def test_most_probable_mistakes_come_first():
-    display = MistakesDisplay.from_estimator(Told(), X, Y)
+    display = MistakesDisplay.from_estimator(Known(), X, Y)
     assert_array_equal(display.shown_, [2, 3, 1])
     assert_allclose(display.confidence, [9 / 11, 3 / 4, 5 / 9.5])
     assert display.true_names == ["cow", "ant", "bee"]
     assert display.predicted_names == ["bee", "cow", "ant"]
     words = [text.get_text() for text in display.text_[0]]
-    assert words == ["true: cow", "said: bee", "82 % · row 2"]
+    assert words == ["true: cow", "predicted: bee", "82% · row 2"]
 
 
 def test_without_probabilities_the_margin_counts():
-    display = MistakesDisplay.from_estimator(Told("decision_function"), X, Y)
+    display = MistakesDisplay.from_estimator(Known("decision_function"), X, Y)
     assert_array_equal(display.shown_, [2, 3, 1])
     assert_allclose(display.confidence, [7, 2, 0.5])
     assert "margin 7 " in display.text_[0][2].get_text()
 
 
 def test_without_scores_mistakes_come_in_order():
-    display = MistakesDisplay.from_estimator(Told("nothing"), X, Y)
+    display = MistakesDisplay.from_estimator(Known("nothing"), X, Y)
     assert_array_equal(display.shown_, [1, 2, 3])
     assert display.confidence is None
 
 
 def test_pictures_are_those_rows():
-    display = MistakesDisplay.from_estimator(Told(), X, Y, n_images=2)
+    display = MistakesDisplay.from_estimator(Known(), X, Y, n_images=2)
     drawn = [image.get_array() for image in display.ax_.images]
     assert_array_equal(drawn, X[[2, 3]])
 
 
 def test_probabilities_of_all_classes_or_of_the_predicted_one():
-    said = Told().predict(X)
+    said = Known().predict(X)
     proba = SCORES / SCORES.sum(axis=1, keepdims=True)
     whole = MistakesDisplay.from_predictions(X, Y, said, y_proba=proba)
     own = MistakesDisplay.from_predictions(X, Y, said, y_proba=proba.max(axis=1))
@@ -89,7 +89,7 @@ def test_no_mistake_is_good_news():
 
 def test_certainty_is_never_claimed():
     display = MistakesDisplay.from_predictions(X, Y, Y[::-1], y_proba=np.ones(6))
-    assert display.text_[0][2].get_text().startswith("99.9 %")
+    assert display.text_[0][2].get_text().startswith("99.9%")
 
 
 def test_unreadable_image_is_a_placeholder(tmp_path):

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from sktl.images import ImageRows
-from sktl.inspection._thumbnails import Thumbnails
+from sktl.inspection import Thumbnails
 
 GREY = np.tile(np.arange(0, 256, 5, dtype=np.uint8), (20, 1))
 

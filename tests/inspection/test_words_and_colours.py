@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sktl.inspection._classes import COLOURS, colour_of, mark_of, names_of
-from sktl.inspection._text import fitted, width_of
+from sktl.inspection._panel import fitted, widest
 
 # Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
 SEEN_BY = {
@@ -60,7 +60,7 @@ def test_pairs_of_colour_and_mark_do_not_repeat():
 @pytest.mark.parametrize("width", [0.3, 0.8, 2.0])
 def test_words_fit_and_keep_both_ends(width):
     words = fitted("Siamese cat with a long name (indoors)", width, 9)
-    assert width_of(words, 9) <= width
+    assert widest([words], 9) <= width
     if width > 0.5:
         assert words.startswith("S")
         assert words.endswith(")")

@@ -6,15 +6,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from sktl import PretrainedFeatures
 from sktl.report import write_comparison_report, write_model_report
-from sktl.report._answer import answer_of
-from sktl.report._labels import label_facts
-from sktl.report._results import results_facts
+from sktl.report._sections import labels_section, more_labels
 from tests.report.conftest import EVIL
 
 
@@ -69,13 +68,14 @@ def test_names_are_text_and_never_markup(read):
     assert "stripes & <noise>" in words
 
 
-def test_page_names_every_contender_and_class(read, comparison):
+def test_page_names_every_candidate_and_class(read, comparison):
     words = " ".join(" ".join(read.words).split())
     for row in comparison.table:
         assert row["name"] in words
         assert f"{row['score']:.3f}" in words
-    for text in ("Recommended:", "are copies", "Where it looks", "More labels"):
+    for text in (*comparison.advice(), "are copies", "Where it looks", "More labels"):
         assert text in words
+    assert "Going from" in words
     assert "On the 6 images of the test folder" in words
 
 
@@ -90,7 +90,7 @@ def test_page_is_written_whole_or_not_at_all(comparison, stripe_folder, tmp_path
     target = tmp_path / "report.html"
     target.write_text("former")
     with pytest.raises(TypeError):
-        write_comparison_report(target, comparison, stripe_folder[0], code=1, skipped=0)
+        write_comparison_report(target, comparison, stripe_folder[0], skipped=1)
     assert target.read_text() == "former"
     assert os.listdir(tmp_path) == ["report.html"]
 
@@ -119,39 +119,69 @@ def test_model_report_scores_and_explains_as_far_as_possible(
     assert ("There are no activation maps" in words) == (not linear)
 
 
-class Row:
-    """Stands for the pictures."""
+class Known(ClassifierMixin, BaseEstimator):
+    """A head that gives known probabilities to the rows of X."""
 
-    def __getitem__(self, row):
-        return {"row": int(row)}
+    def __init__(self, shares):
+        self.shares = shares
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return self.shares
+
+    def predict(self, X):
+        return self.classes_[self.shares.argmax(axis=1)]
 
 
-def test_results_count_confusions_and_rank_mistakes():
+@pytest.fixture
+def html_of(tmp_path):
+    """Return a function that writes a page about known predictions."""
+
+    def html_of(y, shares):
+        X = np.random.default_rng(0).integers(0, 256, (len(y), 28, 28), dtype=np.uint8)
+        model = make_pipeline(PretrainedFeatures("lenet5"), Known(shares)).fit(X, y)
+        write_model_report(tmp_path / "page.html", model, X, y)
+        return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    return html_of
+
+
+def cells(html, caption):
+    """Return the text of the cells of each row of a table."""
+    table = html[html.index(caption) :].partition("</table>")[0]
+    rows = re.findall(r"<tr>(.*)</tr>", table.partition("<tbody>")[2])
+    return [re.findall(r">([^<>]+)</t[hd]>", row) for row in rows]
+
+
+def test_results_count_confusions_and_rank_mistakes(html_of):
     y = np.array(["a", "a", "a", "b", "b", "c"])
-    said = np.array(["a", "b", "b", "b", "a", "c"])
     shares = np.full((6, 3), 0.1)
     shares[np.arange(6), [0, 1, 1, 1, 0, 2]] = [0.9, 0.5, 0.8, 0.7, 0.6, 0.9]
-    found = results_facts(Row(), y, said, shares, np.array(["a", "b", "c"]))
-    assert found["n_wrong"] == 3
-    assert [[cell["n"] for cell in row] for row in found["matrix"]] == [
-        [1, 2, 0],
-        [1, 1, 0],
-        [0, 0, 1],
+    html = html_of(y, shares)
+    assert "3 of 6 right: accuracy 0.500" in html
+    assert cells(html, "Images of each true class") == [
+        ["a", "1", "2", "·"],
+        ["b", "1", "1", "·"],
+        ["c", "·", "·", "1"],
     ]
-    assert [mistake["picture"]["row"] for mistake in found["mistakes"]] == [2, 4, 1]
-    assert found["pairs"][0] == {"true": "a", "said": "b", "n": 2, "share": 2 / 3}
-    assert found["classes"][0]["recall"] == pytest.approx(1 / 3)
-    assert found["classes"][1]["precision"] == pytest.approx(1 / 3)
+    mistakes = html[html.index('id="mistakes"') :].partition("</section>")[0]
+    assert re.findall(r"row \d", mistakes) == ["row 2", "row 4", "row 1"]
+    assert cells(html, "Most frequent confusions")[0] == ["a", "b", "2", "67%"]
+    by_class = cells(html, "Recall (images found)")
+    assert by_class[0] == ["a", "3", "33%", "50%"]
+    assert by_class[1] == ["b", "2", "50%", "33%"]
 
 
-def test_many_classes_have_no_matrix_but_their_confusions():
+def test_many_classes_have_no_matrix_but_their_confusions(html_of):
     y = np.arange(30).repeat(2)
-    said = y.copy()
-    said[0] = 7
-    found = results_facts(Row(), y, said, None, np.arange(30))
-    assert found["matrix"] is None
-    assert found["pairs"] == [{"true": "0", "said": "7", "n": 1, "share": 0.5}]
-    assert not found["ranked"]
+    shares = np.eye(30)[y]
+    shares[0] = np.eye(30)[7]
+    html = html_of(y, shares)
+    assert "Confusion matrix" not in html
+    assert cells(html, "Most frequent confusions") == [["0", "7", "1", "50%"]]
 
 
 def test_more_labels_help_as_long_as_the_score_rises():
@@ -160,84 +190,30 @@ def test_more_labels_help_as_long_as_the_score_rises():
     hard = rng.normal(size=(400, 60)) + 0.25 * y[:, None]
     easy = rng.normal(size=(400, 3)) + 20 * y[:, None]
     head = LogisticRegression()
-    found, sure = label_facts(head, hard, y), label_facts(head, easy, y)
-    assert [row["n"] for row in found["rows"]] == [40, 80, 160, 320]
-    assert found["gain"]["mean"] > 0.01
-    assert sure["gain"]["mean"] == 0
-    assert label_facts(head, hard[:6], y[:6]) is None
-    table = Found([row("net + logistic", "frozen", 0.9)])
-    words = {
-        "may bring up to 3.0 points": {"mean": 0.03, "error": 0.004},
-        "bring little": {"mean": 0.001, "error": 0.001},
-        "within chance": {"mean": 0.01, "error": 0.01},
-    }
-    for text, gain in words.items():
-        said = answer_of(table, {**found, "gain": gain}, None)["sentences"]
-        assert text in said[-1]
+    found, sure = labels_section(head, hard, y), labels_section(head, easy, y)
+    assert found["sizes"] == [40, 80, 160, 320]
+    assert np.diff(found["scores"].mean(axis=1))[-1] > 0.01
+    assert "twice as many labels may bring" in more_labels(found)
+    assert sure["scores"].min() == 1
+    assert "bring little" in more_labels(sure)
+    assert labels_section(head, hard[:6], y[:6]) is None
 
 
-class Found:
-    """A comparison with given differences."""
-
-    scoring, confidence = "accuracy", 0.95
-
-    def __init__(self, table, **p_values):
-        self.table = table
-        self.p_values = p_values
-
-    def difference(self, first, second):
-        from types import SimpleNamespace
-
-        scores = {row["name"]: row["score"] for row in self.table}
-        mean = scores[first] - scores[second]
-        p_value = self.p_values.get(second.split()[0], 0.001)
-        return SimpleNamespace(
-            mean=mean, low=mean - 0.01, high=mean + 0.01, p_value=p_value
-        )
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ([0.03] * 8, "may bring up to 3.0 points more"),
+        ([0.0, 0.002] * 4, "bring little"),
+        ([-0.02, 0.04] * 4, "within chance"),
+    ],
+)
+def test_more_labels_in_words(gains, words):
+    scores = np.array([[0.8] * 8, 0.8 + np.array(gains)])
+    assert words in more_labels({"sizes": [20, 40], "scores": scores})
 
 
-def row(name, strategy, score, fit_seconds=1.0):
-    return {
-        "name": name,
-        "strategy": strategy,
-        "score": score,
-        "low": score - 0.02,
-        "high": score + 0.02,
-        "fit_seconds": fit_seconds,
-        "backbone": name.split(" +")[0],
-    }
-
-
-def test_answer_recommends_by_the_evidence():
-    frozen = row("net + logistic", "frozen", 0.90)
-    tuned = row("net fine-tuned", "fine-tuned", 0.95, 30.0)
-    untrained = row("untrained net + logistic", "baseline", 0.60)
-    text = " ".join(
-        answer_of(Found([tuned, frozen, untrained]), None, None)["sentences"]
-    )
-    assert "Recommended: fine-tuning" in text
-    assert "30 times" in text
-    assert "near to" in text
-    assert "35.0 points above the best baseline" in text
-
-    equal = Found([tuned, frozen, untrained], net=0.4)
-    text = " ".join(answer_of(equal, None, None)["sentences"])
-    assert "Recommended: frozen features" in text
-    assert "do not tell from chance" in text
-
-    low = [row("colors", "baseline", 0.97), frozen, untrained]
-    text = " ".join(answer_of(Found(low), None, None)["sentences"])
-    assert "No network beats the baseline colors" in text
-
-    for score, words in (
-        (0.75, "far from"),
-        (0.85, "some distance"),
-        (0.95, "near to"),
-    ):
-        table = [row("net + logistic", "frozen", score), {**untrained, "score": 0.7}]
-        text = " ".join(answer_of(Found(table), None, None)["sentences"])
-        assert words in text
-
-    unsure = Found([frozen, untrained], untrained=0.3)
-    text = " ".join(answer_of(unsure, None, None)["sentences"])
-    assert "do not show that pretraining helps" in text
+def test_rare_classes_are_divided_too():
+    y = np.arange(6000) % 300
+    embeddings = np.random.default_rng(0).normal(size=(6000, 2))
+    found = labels_section(KNeighborsClassifier(1), embeddings, y)
+    assert found["sizes"][-1] == 2400

@@ -1,4 +1,4 @@
-"""What a fitted estimator is made of: images, embeddings, steps, head."""
+"""The steps of a fitted estimator, and the images and embeddings they see."""
 
 from __future__ import annotations
 
@@ -6,25 +6,35 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sktl.features import PretrainedFeatures
 from sktl.images import ImageRows
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a pipeline and what it is called."""
+    """One step of a pipeline and its name."""
 
     name: str
-    estimator: object
+    estimator: BaseEstimator
+
+    def __str__(self) -> str:
+        """Return the name and the type, for messages."""
+        return f"{self.name!r} ({type(self.estimator).__name__})"
+
+    def transform(self, X):
+        """Return what the step makes of X, which may be an array instead of a frame."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            return self.estimator.transform(X)
 
 
 def steps_of(estimator) -> list[Step]:
     """Return the steps of a fitted estimator, whatever is wrapped around them.
 
-    Searches give their best estimator, pipelines inside pipelines are unrolled.
+    Searches give their best estimator; nested pipelines are unrolled.
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "best_estimator_"):
@@ -41,51 +51,36 @@ def steps_of(estimator) -> list[Step]:
 
 
 def is_fine_tuned(estimator) -> bool:
-    """Tell whether an estimator is one of sktl's fine-tuned ones; torch stays out."""
+    """Tell whether an estimator is one of sktl's fine-tuned ones, without torch."""
     return any(
         kind.__module__.startswith("sktl.finetune") for kind in type(estimator).__mro__
     )
 
 
-def reads_images(estimator) -> bool:
-    """Tell whether an estimator takes images and says how it reads them."""
-    return isinstance(estimator, PretrainedFeatures) or is_fine_tuned(estimator)
-
-
-def rows_for(estimator, X) -> ImageRows:
+def images_for(estimator, X) -> ImageRows:
     """Return the images of X as the estimator reads them."""
-    shape = None
-    for step in steps_of(estimator):
-        if reads_images(step.estimator):
-            shape = step.estimator.image_shape
-    return ImageRows.of(X, image_shape=shape)
+    steps = steps_of(estimator)
+    shapes = [getattr(step.estimator, "image_shape", None) for step in steps]
+    return ImageRows.of(X, image_shape=next(filter(None, shapes), None))
 
 
 def embeddings_of(estimator, X) -> np.ndarray:
-    """Return what the head of a fitted estimator sees of images."""
+    """Return the embeddings that the head of a fitted estimator sees."""
     steps = steps_of(estimator)
-    if is_fine_tuned(steps[-1].estimator):
-        from sktl.inspection._tuned_stages import inputs_of_head
-
-        return inputs_of_head(steps[-1].estimator, X)
     last = steps[-1].estimator
+    if is_fine_tuned(last):
+        from sktl.inspection._feature_maps import inputs_of_head
+
+        return inputs_of_head(last, X)
     is_head = hasattr(last, "predict") and len(steps) > 1
     if is_head or not hasattr(last, "transform"):
         steps = steps[:-1]
     if not steps:
         raise ValueError(
             f"{type(estimator).__name__} has no step that turns images into "
-            "embeddings. Pass a pipeline with PretrainedFeatures, a fine-tuned "
+            "embeddings. Pass a pipeline with PretrainedFeatures or a fine-tuned "
             "estimator, or the embeddings themselves to from_embeddings."
         )
-    embeddings = X
     for step in steps:
-        embeddings = transformed(step, embeddings)
-    return np.asarray(embeddings)
-
-
-def transformed(step: Step, X):
-    """Return what a step makes of X; an array may stand for a frame."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "X does not have valid feature names")
-        return step.estimator.transform(X)
+        X = step.transform(X)
+    return np.asarray(X)
