@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -20,15 +21,17 @@ from sktl.model_selection._cross_validation import (
     score_interval,
 )
 from sktl.model_selection._extractors import Extraction, name_of_extractor
-from sktl.model_selection._heads import default_heads, read_head
 from sktl.model_selection._plain_features import ColorHistogram, SmallPixels
 from sktl.model_selection._strategy_grid import (
+    default_heads,
     fine_tuned_class,
     fixed_and_choices,
     frozen_model,
+    read_head,
 )
 
 BASELINES = ("simplest", "pixels", "colors", "untrained")
+_IDENTITY = ("name", "strategy", "backbone", "head", "unfreeze", "baseline")
 # The time of kernel machines grows with the square of the number of images.
 _MOST_FOR_KERNELS = 5000
 
@@ -68,16 +71,13 @@ class Candidate:
     @property
     def rank(self) -> float:
         """The mean score for sorting: one that is not defined comes last."""
-        mean = float(self.scores.mean())
-        return mean if np.isfinite(mean) else -np.inf
+        return float(np.nan_to_num(self.scores.mean(), nan=-np.inf))
 
-    def held_out(
-        self, what: str, splits: list[Split], filled: np.ndarray
-    ) -> np.ndarray:
+    def held_out(self, what: str, splits: list[Split], out: np.ndarray) -> np.ndarray:
         """Fill in what was predicted for each image, the first time it was held out."""
         for (_, test), result in reversed(list(zip(splits, self.results, strict=True))):
-            filled[test] = getattr(result, what)
-        return filled
+            out[test] = getattr(result, what)
+        return out
 
     def warnings(self) -> list[str]:
         """Return each message of a warning once, with how many fits raised it."""
@@ -101,12 +101,7 @@ class Candidate:
         n_tested = sum(len(test) for _, test in splits)
         predict_seconds = sum(result.predict_seconds for result in results)
         row = {
-            "name": self.name,
-            "strategy": self.strategy,
-            "backbone": self.backbone,
-            "head": self.head,
-            "unfreeze": self.unfreeze,
-            "baseline": self.baseline,
+            **{name: getattr(self, name) for name in _IDENTITY},
             "score": score.mean,
             "low": score.low,
             "high": score.high,
@@ -156,12 +151,29 @@ def make_candidates(
             **facts,
         )
 
+    def fine_tuned(extractor: PretrainedFeatures, unfreeze) -> Candidate:
+        fixed, choices = fixed_and_choices(fine_tuning)
+        kind = fine_tuned_class(task)
+        known = {*kind().get_params(False)} - {"batch_size", "precision", "verbose"}
+        shared = {k: v for k, v in extractor.get_params(False).items() if k in known}
+        shared.update(unfreeze=unfreeze, random_state=seed)
+        name = name_of_extractor(clone(extractor).set_params(layers=None, pool="avg"))
+        return Candidate(
+            name=f"{name} fine-tuned, unfreeze={unfreeze!r}",
+            strategy="fine-tuned",
+            features=None,
+            model=kind(**{**shared, **fixed}),
+            grid=choices,
+            backbone=name,
+            unfreeze=unfreeze,
+        )
+
     linear, kernel = default_heads(task)
     strongest = kernel if n_images <= _MOST_FOR_KERNELS else linear
     candidates = []
     plain = {"pixels": SmallPixels, "colors": ColorHistogram}
     for kind in baselines:
-        facts = {"strategy": "baseline", "baseline": kind}
+        facts: dict[str, Any] = {"strategy": "baseline", "baseline": kind}
         if kind == "simplest":
             name, model = "mean of y", DummyRegressor()
             if task == "classification":
@@ -188,7 +200,7 @@ def make_candidates(
         for head in dict.fromkeys([linear, strongest]) if heads is None else heads:
             candidates.append(on_features(name, extractor, head, **facts))
         for value in unfreeze if unfreeze is not None else ():
-            tuned = _fine_tuned(extractor, value, task, seed, fine_tuning)
+            tuned = fine_tuned(extractor, value)
             # Extractors that differ in layers or pooling share one fine-tuned network.
             if tuned.name not in {candidate.name for candidate in candidates}:
                 candidates.append(tuned)
@@ -196,36 +208,9 @@ def make_candidates(
         raise ValueError(
             "There is nothing to compare: baselines, heads and unfreeze are all empty."
         )
-    names = [candidate.name for candidate in candidates]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(
-                f"Two candidates are called {name!r}. Pass each backbone and each head "
-                "once."
-            )
+    name, count = Counter(found.name for found in candidates).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"{count} candidates are called {name!r}. Pass each backbone and head once."
+        )
     return candidates
-
-
-def _fine_tuned(
-    extractor: PretrainedFeatures,
-    unfreeze,
-    task: str,
-    seed: int,
-    fine_tuning: Mapping | None,
-) -> Candidate:
-    """Return a fine-tuned network with the settings of the extractor."""
-    fixed, choices = fixed_and_choices(fine_tuning)
-    model = fine_tuned_class(task)()
-    known = set(model.get_params(deep=False)) - {"batch_size", "precision", "verbose"}
-    shared = {k: v for k, v in extractor.get_params(False).items() if k in known}
-    model.set_params(**{**shared, "unfreeze": unfreeze, "random_state": seed, **fixed})
-    name = name_of_extractor(clone(extractor).set_params(layers=None, pool="avg"))
-    return Candidate(
-        name=f"{name} fine-tuned, unfreeze={unfreeze!r}",
-        strategy="fine-tuned",
-        features=None,
-        model=model,
-        grid=choices,
-        backbone=name,
-        unfreeze=unfreeze,
-    )

@@ -35,27 +35,14 @@ from sktl.model_selection._duplicates import (
 )
 from sktl.model_selection._extractors import extract, make_extractors
 
-_POSITIVE = Interval(Integral, 1, None, closed="left")
-
 
 @validate_params(
     {
-        "backbones": ["array-like", str],
-        "heads": ["array-like", str, None],
-        "unfreeze": ["array-like", None],
-        "baselines": ["array-like", None],
         "task": [StrOptions({"auto", "classification", "regression"})],
-        "weights": [dict, str, None],
-        "fine_tuning": [dict, None],
-        "n_repeats": [_POSITIVE],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "inner_cv": [Interval(Integral, 2, None, closed="left")],
         "duplicates": [StrOptions({"warn", "group", "ignore"})],
         "confidence": [Interval(Real, 0, 1, closed="neither")],
-        "scoring": [str, callable, None],
-        "refit": ["boolean"],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     },
     prefer_skip_nested_validation=True,
 )
@@ -135,7 +122,7 @@ def compare(
         split, outer and inner.
     duplicates : {"warn", "group", "ignore"}, default="warn"
         What to do about copies and near-copies (see :func:`duplicate_groups`): warn
-        if there are some on both sides of a split, keep them together, or do not look.
+        of those on both sides of a split, keep them together, or do not look.
     scoring : str, callable or None, default=None
         The score. None is accuracy, or R² for numbers.
     confidence : float, default=0.95
@@ -155,27 +142,11 @@ def compare(
     comparison : Comparison
         A table with advice, scores, predictions and the best model.
 
-    Raises
-    ------
-    ValueError
-        Before any network runs, if there is only one class, if ``cv`` asks for more
-        folds than there are images of a class, or if lengths differ.
-
-    Warns
-    -----
-    DuplicateImagesWarning
-        If there are copies on both sides of a split, or with different labels.
-
-    See Also
-    --------
-    rank_backbones : Many backbones, one cheap probe.
-    strategy_grid : The same candidates, for a search of scikit-learn.
-
     Notes
     -----
-    Each image goes through each network once, before it is split. Nothing leaks, since
-    frozen features are a function of the image alone. Fine-tuning runs once for each
-    split and takes most of the time.
+    Each image goes through each network once, whatever the splits; frozen features are
+    a function of the image alone. Fine-tuning runs once for each split and takes most
+    of the time. :func:`rank_backbones` compares many backbones by one cheap probe.
 
     Examples
     --------
@@ -233,7 +204,7 @@ def compare(
         seed=seed,
     )
 
-    best, best_features = None, None
+    best, best_features = candidates[0], None
     n_fits = len(candidates) * len(splits)
     with tqdm(total=n_fits, disable=verbose < 1, desc="compare") as bar:
         for transformer, sharing in groupby(candidates, attrgetter("features")):
@@ -254,7 +225,7 @@ def compare(
                 ):
                     candidate.results.append(result)
                     bar.update()
-                if best is None or candidate.rank > best.rank:
+                if candidate is best or candidate.rank > best.rank:
                     best, best_features = candidate, features
 
     for message in messages:
@@ -282,9 +253,10 @@ def compare(
         comparison.predictions_[name] = candidate.held_out(
             "predictions", splits, np.zeros_like(y)
         )
-        if candidate.results[0].probabilities is not None:
+        given = candidate.results[0].probabilities
+        if given is not None:
             comparison.probabilities_[name] = candidate.held_out(
-                "probabilities", splits, np.full((len(y), len(nested.classes)), np.nan)
+                "probabilities", splits, np.full((len(y), given.shape[1]), np.nan)
             )
         comparison.estimators_[name] = candidate.estimator(row["params"])
         comparison.warnings_ += candidate.warnings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,20 +17,71 @@ from sktl.model_selection._cross_validation import (
     corrected_interval,
     is_at_most_one,
 )
-from sktl.model_selection._result_table import Column, ResultTable, three_decimals
 
 # Colours that differ for the colour-blind, in print and on a dark page (Okabe, Ito).
 _COLORS = {"baseline": "#999999", "frozen": "#0072B2", "fine-tuned": "#D55E00"}
 _MOST_NAMED = 5
+# Key in the rows of a table, heading, and how to write a value.
+Column = tuple[str, str, Callable[[Any], str]]
+
+
+class ResultTable:
+    """Results that print as a table, the best first.
+
+    A subclass says which columns to show (``_columns``) and what the table is about
+    (``_caption``).
+    """
+
+    table: list[dict]
+    _columns: ClassVar[list[Column]]
+
+    def to_frame(self):
+        """Return the table as a pandas data frame."""
+        what = f"{type(self).__name__}.to_frame"
+        return import_extra("pandas", "viz", what).DataFrame(self.table)
+
+    def _caption(self) -> str:
+        """Return one line about the table."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        lines = self._lines()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        lines.insert(1, ["-" * width for width in widths])
+        text = ""
+        for name, *values in lines:
+            aligned = map(str.rjust, values, widths[1:])
+            text += "  ".join([name.ljust(widths[0]), *aligned]) + "\n"
+        return f"{self._caption()}\n\n{text}"
+
+    def _repr_html_(self) -> str:
+        body = ""
+        for name, *values in self._lines():
+            cells = "".join(f"<td>{html.escape(value)}</td>" for value in values)
+            body += (
+                f'<tr><th scope="row" style="text-align: left">{html.escape(name)}</th>'
+                f"{cells}</tr>"
+            )
+        caption = html.escape(self._caption())
+        return f"<table><caption>{caption}</caption>{body}</table>"
+
+    def _lines(self) -> list[list[str]]:
+        """Return headings and rows as text; missing values are empty."""
+        lines = [[heading for _, heading, _ in self._columns]]
+        for row in self.table:
+            cells = [(row[key], write) for key, _, write in self._columns]
+            lines.append(
+                ["" if v is None or v != v else write(v) for v, write in cells]
+            )
+        return lines
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Comparison(ResultTable):
-    """What :func:`compare` found.
+    """What :func:`compare` found, as a table with advice, the best candidate first.
 
-    Prints as a table with advice, the best candidate first. Differences are paired:
-    all candidates were scored on the same splits. Where the interval of a difference
-    holds 0, the difference could be chance.
+    Differences are paired: all candidates were scored on the same splits. Where the
+    interval of a difference holds 0, it could be chance.
 
     Attributes
     ----------
@@ -51,12 +103,9 @@ class Comparison(ResultTable):
 
     scores_ : dict of ndarray
         By name, the scores on each split.
-    predictions_ : dict of ndarray
+    predictions_, probabilities_ : dict of ndarray
         By name, a prediction for each image by a model that was not fitted to it (in
-        the first repetition). Use them for a confusion matrix.
-    probabilities_ : dict of ndarray of shape (n_samples, n_classes)
-        By name, the probabilities in the order of ``classes_``, for candidates that
-        give any.
+        the first repetition), and the probabilities of ``classes_`` if there are any.
     tested_ : ndarray of bool
         The images with such predictions: all, unless ``cv`` leaves some out.
     y_, classes_ : ndarray
@@ -68,24 +117,17 @@ class Comparison(ResultTable):
         ``duplicates="ignore"``.
     best_name_ : str
         The candidate with the highest mean score.
-    best_estimator_ : estimator
-        That candidate, fitted to all images; only with ``refit=True``.
-    best_params_ : dict
-        The parameters chosen for it on all images; only with ``refit=True``.
+    best_estimator_, best_params_ : estimator and dict
+        That candidate fitted to all images, and the parameters chosen for it; only
+        with ``refit=True``.
     estimators_ : dict of estimator
         By name, each candidate with the parameters chosen most often, not fitted.
     warnings_ : list of str
         Warnings about copies, and those of fits with the candidate and how often.
     scoring, task : str
         The score, and ``"classification"`` or ``"regression"``.
-    confidence : float
-        The confidence of all intervals.
-    seconds_ : float
-        Time for the whole comparison.
-
-    See Also
-    --------
-    compare : Makes a comparison; with an example.
+    confidence, seconds_ : float
+        The confidence of all intervals, and the time for the whole comparison.
 
     Notes
     -----
@@ -117,10 +159,10 @@ class Comparison(ResultTable):
     _columns: ClassVar[list[Column]] = [
         ("name", "", str),
         ("strategy", "strategy", str),
-        ("score", "score", three_decimals),
-        ("low", "low", three_decimals),
-        ("high", "high", three_decimals),
-        ("difference", "to the best", three_decimals),
+        ("score", "score", "{:.3f}".format),
+        ("low", "low", "{:.3f}".format),
+        ("high", "high", "{:.3f}".format),
+        ("difference", "to the best", "{:.3f}".format),
         ("p_value", "p", lambda p: "<0.001" if p < 0.001 else f"{p:.3f}"),
         ("fit_seconds", "fit s", cost),
         ("predict_ms", "predict ms", cost),
@@ -131,15 +173,8 @@ class Comparison(ResultTable):
     def difference(self, first: str, second: str) -> Interval:
         """Return how much better the first candidate is than the second.
 
-        Parameters
-        ----------
-        first, second : str
-            Names, as in the table.
-
-        Returns
-        -------
-        difference : Interval
-            With ``mean``, ``low``, ``high`` and ``p_value``.
+        They go by their names in the table. The result has ``mean``, ``low``, ``high``
+        and ``p_value``.
         """
         for name in (first, second):
             if name not in self.scores_:
@@ -152,64 +187,43 @@ class Comparison(ResultTable):
         )
 
     def plot(self, ax=None):
-        """Draw the scores with their intervals, the best on top.
+        """Draw the scores with their intervals, the best on top, and return the axes.
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        ax : matplotlib Axes
-            With one point and one bar for each candidate.
+        ``ax`` are matplotlib axes to draw on; None makes a figure.
         """
         pyplot = import_extra("matplotlib.pyplot", "viz", "Comparison.plot")
         if ax is None:
             height = 1.2 + 0.35 * len(self.table)
             _, ax = pyplot.subplots(figsize=(8, height), layout="constrained")
-        for strategy, color in _COLORS.items():
-            places = [
-                i for i, row in enumerate(self.table) if row["strategy"] == strategy
-            ]
-            if not places:
-                continue
-            rows = [self.table[i] for i in places]
-            score = np.array([row["score"] for row in rows])
-            ends = np.array([[row["low"], row["high"]] for row in rows]).T
-            ax.errorbar(
-                score,
-                places,
-                xerr=np.nan_to_num(np.abs(ends - score)),
+        bars = {}
+        for place, row in enumerate(self.table):
+            ends = np.array([[row["low"]], [row["high"]]])
+            bars[row["strategy"]] = ax.errorbar(
+                row["score"],
+                place,
+                xerr=np.nan_to_num(np.abs(ends - row["score"])),
                 fmt="o",
-                color=color,
+                color=_COLORS[row["strategy"]],
                 capsize=3,
-                label=strategy,
             )
         ax.set_yticks(range(len(self.table)), [row["name"] for row in self.table])
         ax.invert_yaxis()
         ax.set_xlabel(f"{self.scoring} ({self.confidence:.0%} interval)")
         ax.grid(axis="x", alpha=0.3)
-        ax.legend(frameon=False)
+        ax.legend(bars.values(), bars.keys(), frameon=False)
         return ax
 
     def advice(self) -> list[str]:
-        """Return the answer in plain sentences, the verdict first.
-
-        They say which candidates are best, whether a network beats the baselines, which
-        strategy to take at what cost, and how close the images are to what the network
-        knows.
-        """
+        """Return the answer in plain sentences, the verdict first."""
         sentences = [self._verdict()]
         if len(self.table) > 1 and not np.isfinite(self.table[0]["low"]):
-            sentences.append(
+            doubt = (
                 "There is no confidence interval, so the differences could be chance."
             )
-            return sentences
-        rows: dict[str, list[dict]] = {name: [] for name in _COLORS}
-        for row in self.table:
-            rows[row["strategy"]].append(row)
-        baselines, frozen, tuned = rows.values()
+            return [*sentences, doubt]
+        baselines, frozen, tuned = (
+            [row for row in self.table if row["strategy"] == name] for name in _COLORS
+        )
         networks = [row for row in self.table if row["strategy"] != "baseline"]
         sentences += self._rivals()
         if baselines and networks:
@@ -255,8 +269,8 @@ class Comparison(ResultTable):
         if self.table[0] is baseline:
             return (
                 "No pretrained network beats this baseline. The best of them, "
-                f"{network['name']}, has {network['score']:.3f}. Use the baseline, or "
-                "check the labels and add images."
+                f"{network['name']}, scores {network['score']:.3f}. Use the baseline, "
+                "or check the labels and add images."
             )
         gain = self.difference(network["name"], baseline["name"])
         text = (
@@ -283,8 +297,8 @@ class Comparison(ResultTable):
             )
         else:
             text += (
-                f" {other['name']} has {other['score']:.3f} and {better['name']} has "
-                f"{better['score']:.3f}, a difference that could be chance."
+                f" {other['name']} scores {other['score']:.3f} and {better['name']} "
+                f"scores {better['score']:.3f}, a difference that could be chance."
             )
         seconds = cost(better["fit_seconds"]), cost(other["fit_seconds"])
         return f"{text} A fit takes {seconds[0]} s instead of {seconds[1]} s."
@@ -298,13 +312,13 @@ class Comparison(ResultTable):
         gain = self.difference(trained["name"], untrained["name"])
         if gain.mean <= 0 or not self._is_certain(gain.p_value):
             return [
-                f"Pretraining makes no clear difference: {backbone} has "
+                f"Pretraining makes no clear difference: {backbone} scores "
                 f"{untrained['score']:.3f} with random weights. The task may be easy, "
                 "or the images far from what the network knows."
             ]
         share = gain.mean / max(1 - untrained["score"], 1e-9)
-        levels = [(0.75, "close to"), (0.4, "somewhat different from")]
-        how = next((words for least, words in levels if share >= least), "far from")
+        how = "somewhat different from" if share >= 0.4 else "far from"
+        how = "close to" if share >= 0.75 else how
         return [
             f"These images are {how} what {backbone} knows: pretraining removes "
             f"{share:.0%} of the errors it makes with random weights "
@@ -327,11 +341,9 @@ class Comparison(ResultTable):
         return f"{low} to {self._amount(difference.high)}"
 
     def _caption(self) -> str:
-        n_splits = len(self.splits_)
-        return (
-            f"{len(self.y_)} images, {n_splits} split{'s' * (n_splits > 1)}: "
-            f"{self.scoring} with {self.confidence:.0%} intervals"
-        )
+        splits = f"{len(self.splits_)} split{'s' * (len(self.splits_) > 1)}"
+        intervals = f"{self.scoring} with {self.confidence:.0%} intervals"
+        return f"{len(self.y_)} images, {splits}: {intervals}"
 
     def __repr__(self) -> str:
         notes = [f"Warning: {message}" for message in self.warnings_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral
 
@@ -62,10 +62,7 @@ def read_targets(X, y, groups, task: str) -> tuple[np.ndarray, np.ndarray | None
             "task='regression', or turn the numbers into classes."
         )
     if len(np.unique(y)) < 2:
-        raise ValueError(
-            f"y has one class only ({y[0]!r}), so there is nothing to learn. Add "
-            "images of another class."
-        )
+        raise ValueError(f"y has one class only, {y[0]!r}. Add images of others.")
     return y, groups, "classification"
 
 
@@ -73,34 +70,30 @@ def name_of_score(scoring, task: str) -> str:
     """Return what to call a score in a table."""
     if scoring is None:
         return "accuracy" if task == "classification" else "R²"
-    if isinstance(scoring, str):
-        return scoring
-    return getattr(scoring, "__name__", None) or str(scoring)
+    return (
+        scoring
+        if isinstance(scoring, str)
+        else getattr(scoring, "__name__", str(scoring))
+    )
 
 
 def make_splits(
-    y: np.ndarray,
-    groups: np.ndarray | None,
-    task: str,
-    cv,
-    n_repeats: int,
-    seed: int,
+    y: np.ndarray, groups: np.ndarray | None, task: str, cv, n_repeats: int, seed: int
 ) -> list[Split]:
     """Return the training and test rows of every fold of every repetition."""
     if not isinstance(cv, Integral):
         splitter = check_cv(cv, y, classifier=task == "classification")
         return list(splitter.split(np.zeros(len(y)), y, groups))
-    n_groups = len(y) if groups is None else len(np.unique(groups))
-    if groups is not None and cv > n_groups:
+    cv = int(cv)
+    if groups is not None and cv > (most := len(np.unique(groups))):
         raise ValueError(
-            f"cv={cv} folds are more than there are groups ({n_groups}). Pass "
-            f"cv={n_groups} or less."
+            f"cv={cv} folds are more than there are groups. Pass cv={most} or less."
         )
     if task == "classification":
-        _check_classes(y, groups, int(cv))
+        _check_classes(y, groups, cv)
     splits: list[Split] = []
     for repeat in range(n_repeats):
-        splits += _shuffled_folds(y, groups, task, int(cv), seed + repeat)
+        splits += _shuffled_folds(y, groups, task, cv, seed + repeat)
     return splits
 
 
@@ -116,7 +109,9 @@ def _check_classes(y: np.ndarray, groups: np.ndarray | None, cv: int) -> None:
             f"Class {rare!s} has {most} image{'s' * (most > 1)}, fewer than "
             f"cv={cv} folds. Add images of it, {advice}or leave the class out."
         )
-    for label in classes if groups is not None else ():
+    if groups is None:
+        return
+    for label in classes:
         found = np.unique(groups[y == label])
         if len(found) < 2:
             raise ValueError(
@@ -176,23 +171,18 @@ class NestedCrossValidation:
     seed: int
 
     @one_blas_thread()
-    def fit(
-        self, model: BaseEstimator, grid: dict, X, y, groups
-    ) -> tuple[BaseEstimator, dict]:
+    def fit(self, model, grid: dict, X, y, groups) -> tuple[BaseEstimator, dict]:
         """Return the model fitted with the best parameters of an inner search."""
         splits = _inner_splits(y, groups, self.task, self.inner_cv, self.seed)
         if grid and splits:
             search = GridSearchCV(model, grid, cv=splits, scoring=self.scorer)
             search.fit(X, y)
             return search.best_estimator_, search.best_params_
-        fitted = clone(model)
-        if groups is not None and has_fit_parameter(fitted, "groups"):
-            return fitted.fit(X, y, groups=groups), {}
-        return fitted.fit(X, y), {}
+        if groups is not None and has_fit_parameter(model, "groups"):
+            return clone(model).fit(X, y, groups=groups), {}
+        return clone(model).fit(X, y), {}
 
-    def on_split(
-        self, model: BaseEstimator, grid: dict, X, y, groups, split: Split
-    ) -> SplitResult:
+    def on_split(self, model, grid: dict, X, y, groups, split: Split) -> SplitResult:
         """Fit a model to the training rows and score it on the test rows."""
         train, test = split
         X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
@@ -238,12 +228,7 @@ class NestedCrossValidation:
 class Interval:
     """A mean over splits with its confidence interval.
 
-    Attributes
-    ----------
-    mean, low, high : float
-        The mean and the ends of the interval around it.
-    p_value : float
-        Two-sided, for the hypothesis that the mean is 0: useful for differences.
+    ``p_value`` is two-sided, for the hypothesis that the mean is 0.
     """
 
     mean: float
@@ -253,22 +238,13 @@ class Interval:
 
 
 def corrected_interval(
-    scores, splits: Sequence[Split], confidence: float = 0.95
+    scores, splits: list[Split], confidence: float = 0.95
 ) -> Interval:
     """Return mean and interval of scores, by the corrected resampled t test.
 
     Training sets of different folds overlap, so their scores are not independent and
     the usual standard error is far too small. Nadeau and Bengio's correction adds the
     share of the test set to it: https://doi.org/10.1023/A:1024068626366.
-
-    Parameters
-    ----------
-    scores : array-like of shape (n_splits,)
-        Scores of one candidate, or paired differences of two.
-    splits : sequence of (train, test)
-        The rows of each split.
-    confidence : float, default=0.95
-        Probability that such an interval holds the mean.
     """
     scores = np.asarray(scores, dtype=np.float64)
     n, mean = len(scores), float(scores.mean())
@@ -285,7 +261,7 @@ def corrected_interval(
 
 
 def score_interval(
-    scores, splits: Sequence[Split], scoring: str, confidence: float = 0.95
+    scores, splits: list[Split], scoring: str, confidence: float = 0.95
 ) -> Interval:
     """Return mean and interval of scores, cut off at the best possible score.
 
@@ -309,7 +285,7 @@ def is_at_most_one(scoring: str) -> bool:
     return scoring.startswith(_AT_MOST_ONE)
 
 
-def _mean_sizes(splits: Sequence[Split]) -> tuple[float, float]:
+def _mean_sizes(splits: list[Split]) -> tuple[float, float]:
     """Return how many rows are trained on and tested on, on average."""
     return (
         float(np.mean([len(train) for train, _ in splits])),

@@ -57,27 +57,14 @@ def duplicate_groups(
         What to compare by cosine instead of thumbnails: for example
         ``PretrainedFeatures("resnet50")``, to find different pictures of one object.
         Choose the threshold for these features.
-    image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)`` of images that come as
-        rows of a table; None infers it.
-    value_range : (float, float) or None, default=None
-        The pixel values that mean black and white, where the type does not fix them.
+    image_shape, value_range
+        As in :class:`SmallPixels`.
 
     Returns
     -------
     groups : ndarray of int, shape (n_samples,)
-        The group of each image, numbered in order of appearance. An image without a
-        copy is a group of its own.
-
-    Raises
-    ------
-    UnreadableImageError
-        If images cannot be read. The message names them.
-
-    See Also
-    --------
-    sklearn.model_selection.StratifiedGroupKFold : Keeps groups on one side.
-    compare : Warns when there are copies on both sides of a split.
+        The group of each image, in order of appearance, for a splitter such as
+        ``StratifiedGroupKFold``. An image without a copy is a group of its own.
 
     Notes
     -----
@@ -104,7 +91,7 @@ def duplicate_groups(
     >>> duplicate_groups([china, flower, darker, flower[::2, ::2]])
     array([0, 1, 0, 1])
     """
-    pairs = []
+    pairs: list[np.ndarray] = []
     if threshold < 1:
         if features is None:
             features = _Thumbnails(image_shape=image_shape, value_range=value_range)
@@ -118,10 +105,7 @@ def duplicate_groups(
 def describe_leakage(
     copies: np.ndarray, splits: Sequence[Split], images: ImageRows
 ) -> list[str]:
-    """Return a sentence about copies on both sides of splits, if there are any.
-
-    ``copies`` is the group of each image, as ``duplicate_groups`` returns it.
-    """
+    """Return a sentence about copies on both sides of splits, if there are any."""
     leaking = [np.intersect1d(copies[train], copies[test]) for train, test in splits]
     n_splits = sum(len(groups) > 0 for groups in leaking)
     if not n_splits:
@@ -173,9 +157,6 @@ class _Thumbnails(PlainFeatures):
     def _recipe(self) -> Recipe:
         size = (_SIZE, _SIZE)
         return Recipe(size, resize=None, channels=1, mean=(0.0,), std=(1.0,))
-
-    def _n_features(self) -> int:
-        return _SIZE**2
 
     def _describe(self, pixels: np.ndarray) -> np.ndarray:
         grey = pixels.ravel() - pixels.mean()

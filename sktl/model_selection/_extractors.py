@@ -21,26 +21,24 @@ _WARM_UP = 8
 _TIMED = 32
 
 
-def check_backbones(backbones, weights) -> list:
-    """Return ``backbones`` as a list; refuse weights for a name that is not in it."""
+def backbones_with_weights(backbones, weights) -> list[tuple]:
+    """Return each backbone with its weights, which a dict gives by name."""
     backbones = [backbones] if isinstance(backbones, str) else list(backbones)
     if not backbones:
         raise ValueError("backbones is empty. Name at least one network.")
+    if not isinstance(weights, Mapping):
+        return [(backbone, weights) for backbone in backbones]
     names = [backbone for backbone in backbones if isinstance(backbone, str)]
-    for name in weights if isinstance(weights, Mapping) else ():
+    for name in weights:
         if name not in names:
             raise ValueError(
                 f"weights names {name!r}, which is not among the backbones "
                 f"({', '.join(map(repr, names))})."
             )
-    return backbones
-
-
-def weights_of(backbone, weights):
-    """Return the weights of one backbone; a dict gives them by name."""
-    if not isinstance(weights, Mapping):
-        return weights
-    return weights.get(backbone, "default") if isinstance(backbone, str) else "default"
+    return [
+        (backbone, weights.get(backbone, "default") if backbone in names else "default")
+        for backbone in backbones
+    ]
 
 
 def make_extractors(backbones, weights, **params) -> list[PretrainedFeatures]:
@@ -48,10 +46,8 @@ def make_extractors(backbones, weights, **params) -> list[PretrainedFeatures]:
     return [
         clone(backbone)
         if isinstance(backbone, PretrainedFeatures)
-        else PretrainedFeatures(
-            backbone, weights=weights_of(backbone, weights), **params
-        )
-        for backbone in check_backbones(backbones, weights)
+        else PretrainedFeatures(backbone, weights=its_weights, **params)
+        for backbone, its_weights in backbones_with_weights(backbones, weights)
     ]
 
 
@@ -92,7 +88,7 @@ def extract(transformer: BaseEstimator, X) -> tuple[np.ndarray, Extraction]:
     transformer = clone(transformer).fit(X)
     # The second call reports all unreadable images at once.
     with contextlib.suppress(UnreadableImageError):
-        transformer.transform(_first_rows(X, min(_WARM_UP, n)))
+        transformer.transform(_safe_indexing(X, np.arange(min(_WARM_UP, n))))
     warm, started_rest = images_embedded(), time.perf_counter()
     features = transformer.transform(X)
     ended, now = time.perf_counter(), images_embedded()
@@ -111,12 +107,7 @@ def _uncached_ms_per_image(extractor: PretrainedFeatures, X) -> float:
     """Return the time for one image, measured on a few without the cache."""
     uncached = clone(extractor).set_params(cache=None, verbose=0).fit(X)
     n = min(_num_samples(X), _TIMED)
-    uncached.transform(_first_rows(X, min(n, _WARM_UP)))
+    uncached.transform(_safe_indexing(X, np.arange(min(n, _WARM_UP))))
     started = time.perf_counter()
-    uncached.transform(_first_rows(X, n))
+    uncached.transform(_safe_indexing(X, np.arange(n)))
     return 1000 * (time.perf_counter() - started) / n
-
-
-def _first_rows(X, n: int):
-    """Return the first rows of X, whatever X is."""
-    return _safe_indexing(X, np.arange(n))

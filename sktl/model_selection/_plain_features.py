@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import (
@@ -27,21 +26,17 @@ from sktl.images import (
     read_images,
 )
 
-T = TypeVar("T")
-
 # The size at which colours are counted: small enough to be fast, and far more pixels
 # than a histogram has bins.
 _COLOR_SIZE = 64
 _MOST_NAMED = 20
-# Decoding releases the interpreter lock; beyond this, the disk is the limit.
-_MOST_THREADS = 8
 
 
 class PlainFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A vector for each image, computed from nothing but its pixels.
 
-    A subclass says how images are brought to one size (``_recipe``), how long the
-    vector is (``_n_features``) and what is in it (``_describe``).
+    A subclass says how images are brought to one size (``_recipe``) and what is in the
+    vector (``_describe``).
     """
 
     _parameter_constraints: dict = {
@@ -66,21 +61,18 @@ class PlainFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         images = read_images(self, X, reset=True)
         self.value_range_ = learn_value_range(images, self.value_range)
-        self._n_features_out = self._n_features()
+        recipe = self._recipe()
+        black = np.zeros((recipe.channels, *recipe.size), dtype=np.float32)
+        self._n_features_out = len(self._describe(black))
         return self
 
     def transform(self, X):
-        """Return the features of images.
+        """Return the features of images, as rows of float32.
 
         Parameters
         ----------
         X : array-like of images
             As in ``fit``; the form may differ.
-
-        Returns
-        -------
-        features : ndarray of float32, shape (n_samples, n_features_out)
-            One row for each image.
         """
         check_is_fitted(self)
         images = read_images(self, X, reset=False)
@@ -96,10 +88,6 @@ class PlainFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _recipe(self) -> Recipe:
         """Return how images are brought to one size."""
-        raise NotImplementedError
-
-    def _n_features(self) -> int:
-        """Return the length of the vector."""
         raise NotImplementedError
 
     def _describe(self, pixels: np.ndarray) -> np.ndarray:
@@ -138,11 +126,6 @@ class SmallPixels(PlainFeatures):
     value_range_ : (float, float) or None
         The pixel values that mean black and white; None where the type fixes them.
 
-    See Also
-    --------
-    ColorHistogram : The colours of an image, wherever they are.
-    compare : Sets these baselines beside pretrained networks.
-
     Examples
     --------
     >>> from sklearn.datasets import load_sample_images
@@ -163,9 +146,6 @@ class SmallPixels(PlainFeatures):
     def _recipe(self) -> Recipe:
         return Recipe(size=(self.size, self.size), resize=None)
 
-    def _n_features(self) -> int:
-        return 3 * self.size**2
-
     def _describe(self, pixels: np.ndarray) -> np.ndarray:
         return pixels.ravel()
 
@@ -182,17 +162,7 @@ class ColorHistogram(PlainFeatures):
     bins : (int, int, int), default=(8, 4, 4)
         Steps of hue, of saturation and of brightness.
     image_shape, value_range
-        As in :class:`SmallPixels`.
-
-    Attributes
-    ----------
-    value_range_ : (float, float) or None
-        The pixel values that mean black and white; None where the type fixes them.
-
-    See Also
-    --------
-    SmallPixels : The pixels themselves, where they are.
-    compare : Sets these baselines beside pretrained networks.
+        As in :class:`SmallPixels`, and so is the attribute ``value_range_``.
 
     Examples
     --------
@@ -216,24 +186,21 @@ class ColorHistogram(PlainFeatures):
         size = (_COLOR_SIZE, _COLOR_SIZE)
         return Recipe(size=size, resize=None, interpolation="nearest")
 
-    def _n_features(self) -> int:
-        bins = tuple(self.bins)
-        if len(bins) != 3 or not all(isinstance(b, Integral) and b > 0 for b in bins):
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        steps = tuple(self.bins)
+        if [isinstance(n, int | np.integer) and n > 0 for n in steps] != [True] * 3:
             raise ValueError(
                 f"bins={self.bins!r} has to be three positive ints: steps of hue, "
                 "saturation and brightness."
             )
-        return int(np.prod(bins))
-
-    def _describe(self, pixels: np.ndarray) -> np.ndarray:
-        steps = tuple(self.bins)
         hsv = _hue_saturation_value(np.clip(pixels.reshape(3, -1), 0, 1))
         indices = [
             np.minimum((channel * n).astype(np.intp), n - 1)
             for channel, n in zip(hsv, steps, strict=True)
         ]
-        flat = np.ravel_multi_index(indices, steps)
-        counts = np.bincount(flat, minlength=int(np.prod(steps)))
+        counts = np.bincount(
+            np.ravel_multi_index(indices, steps), minlength=int(np.prod(steps))
+        )
         return np.sqrt(counts / counts.sum())
 
 
@@ -252,19 +219,19 @@ def _hue_saturation_value(rgb: np.ndarray) -> np.ndarray:
     return np.stack([hue / 6 * (chroma > 0), saturation, value])
 
 
-def for_each_image(images: ImageRows, compute: Callable[[int], T]) -> list[T]:
+def for_each_image(images: ImageRows, compute: Callable[[int], Any]) -> list:
     """Return ``compute(i)`` for every row, in order, with threads.
 
     One error names all images that cannot be read.
     """
 
-    def attempt(i: int) -> T | UnreadableImageError:
+    def attempt(i: int) -> Any:
         try:
             return compute(i)
         except UnreadableImageError as error:
             return error
 
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
         results = list(pool.map(attempt, range(len(images))))
     errors = [result for result in results if isinstance(result, UnreadableImageError)]
     if errors:
@@ -273,4 +240,4 @@ def for_each_image(images: ImageRows, compute: Callable[[int], T]) -> list[T]:
             f"{len(errors)} of {len(images)} images cannot be read: {named}. "
             "Remove them."
         ) from errors[0]
-    return results  # type: ignore[return-value]
+    return results

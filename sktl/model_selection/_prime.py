@@ -15,8 +15,6 @@ from sktl.backbones import resolve
 from sktl.engine import images_embedded
 from sktl.features import PretrainedFeatures
 
-# Names under which searches of scikit-learn and scikit-optimize keep what they try.
-_SPACES = ("param_grid", "param_distributions", "search_spaces")
 # Parameters, beside those of PretrainedFeatures, that change what a network computes.
 _OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init"}
 _OF_NETWORKS = {*PretrainedFeatures().get_params(), *_OF_FINE_TUNING} - {
@@ -48,17 +46,11 @@ def prime(estimator, X, y=None) -> int:
     n_embedded : int
         Images that went through a network; those in the cache are not counted.
 
-    Raises
-    ------
-    ValueError
-        If there is no network in the estimator, if one has ``cache=None``, so that
-        nothing would be kept, or if one is drawn from a distribution.
-
     Notes
     -----
-    Prime every search with ``n_jobs`` above 1 on a GPU. Otherwise each worker opens
-    the same GPU, loads the network and embeds its share of the images. Fine-tuning
-    itself still runs in the workers; use ``n_jobs=1`` for it on a GPU.
+    On a GPU, prime every search with ``n_jobs`` above 1. Otherwise each worker opens
+    the GPU and loads the network. Fine-tuning itself still runs in the workers; use
+    ``n_jobs=1`` for it on a GPU.
 
     For a fine-tuned estimator, this computes the embeddings that start its head and
     the activations at its cut, also for its fixed views (``n_views``). It cannot
@@ -68,14 +60,11 @@ def prime(estimator, X, y=None) -> int:
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.model_selection import GridSearchCV
-    >>> from sktl.engine import images_embedded
     >>> from sktl.model_selection import prime, strategy_grid
     >>> X, y = load_digits(n_class=3, return_X_y=True)
     >>> search = GridSearchCV(*strategy_grid("lenet5", unfreeze=None), cv=3)
-    >>> _ = prime(search, X[:60])
-    >>> before = images_embedded()
-    >>> _ = search.fit(X[:60], y[:60])
-    >>> images_embedded() - before
+    >>> n_embedded = prime(search, X[:60])
+    >>> prime(search, X[:60])
     0
     """
     before, seen = images_embedded(), set()
@@ -167,20 +156,16 @@ def _parts_of(estimator) -> Iterator[BaseEstimator]:
 
 def _space_of(estimator) -> list | None:
     """Return the grids that a search chooses from; None if it is no search."""
-    for name in _SPACES:
-        space = getattr(estimator, name, None)
-        if hasattr(estimator, "estimator") and isinstance(
-            space, Mapping | list | tuple
-        ):
-            return [space] if isinstance(space, Mapping) else list(space)
-    return None
+    if not hasattr(estimator, "estimator"):
+        return None
+    space = getattr(estimator, "param_grid", None)
+    space = getattr(estimator, "param_distributions", space)
+    return [space] if isinstance(space, Mapping) else space
 
 
 def _candidates_of(search) -> Iterator[BaseEstimator]:
     """Yield an estimator for each setting of a search that may change a network."""
     for grid in _space_of(search) or ():
-        # scikit-optimize also takes pairs of a dict and a number of iterations.
-        grid = grid[0] if isinstance(grid, tuple) else grid
         values = {name: _values_that_matter(name, grid[name]) for name in grid}
         for params in ParameterGrid(values):
             copies = {name: clone(value, safe=False) for name, value in params.items()}

@@ -8,12 +8,12 @@ from sktl._wording import cost
 from sktl.backbones import resolve
 from sktl.features import PretrainedFeatures
 from sktl.model_selection._compare_candidates import compare
+from sktl.model_selection._comparison import Column, ResultTable
 from sktl.model_selection._extractors import make_extractors, name_of_extractor
-from sktl.model_selection._result_table import Column, ResultTable, three_decimals
 
 
 class BackboneRanking(ResultTable):
-    """What :func:`rank_backbones` found: pretrained networks, the most suitable first.
+    """What :func:`rank_backbones` found: networks, the most suitable first.
 
     Attributes
     ----------
@@ -26,17 +26,13 @@ class BackboneRanking(ResultTable):
         The transformer of the first row, not fitted.
     scoring : str
         The score.
-
-    See Also
-    --------
-    rank_backbones : Makes a ranking; with an example.
     """
 
     _columns: ClassVar[list[Column]] = [
         ("backbone", "backbone", str),
-        ("score", "score", three_decimals),
-        ("low", "low", three_decimals),
-        ("high", "high", three_decimals),
+        ("score", "score", "{:.3f}".format),
+        ("low", "low", "{:.3f}".format),
+        ("high", "high", "{:.3f}".format),
         ("n_features", "features", str),
         ("million_parameters", "M params", cost),
         ("ms_per_image", "ms/image", cost),
@@ -79,26 +75,21 @@ def rank_backbones(
 
     Parameters
     ----------
-    X : array-like of images
-        Arrays, paths, encoded bytes, PIL images or flattened rows.
-    y : array-like of shape (n_samples,)
-        Classes or numbers.
+    X, y
+        Images and targets, as in :func:`compare`.
     backbones : sequence
         Names of networks, modules, or ``PretrainedFeatures`` objects, which keep all
         their settings, to compare layers, pooling or sizes.
     task, weights, image_size, image_shape, cv, n_repeats, groups, scoring
         As in :func:`compare`.
     cache, device, n_jobs, random_state, verbose
-        As in :func:`compare`.
+        Likewise.
 
     Returns
     -------
     ranking : BackboneRanking
-        A table, the best score first.
-
-    See Also
-    --------
-    compare : Adds heads, baselines and fine-tuning.
+        A table, the best score first. :func:`compare` adds heads, baselines and
+        fine-tuning.
 
     Examples
     --------
@@ -146,16 +137,12 @@ def rank_backbones(
         info = resolve(extractor.backbone, extractor.weights, 0).info
         table.append(
             {
-                "backbone": row["backbone"],
-                "score": row["score"],
-                "low": row["low"],
-                "high": row["high"],
-                "n_features": row["n_features"],
+                **{key: row[key] for key in ("backbone", "score", "low", "high")},
+                **{key: row[key] for key in ("n_features", "embedded")},
                 "million_parameters": info.n_parameters / 1e6,
                 "weight_mb": info.weight_mb,
                 "top1": info.top1,
                 "ms_per_image": row["predict_ms"],
-                "embedded": row["embedded"],
                 "seconds": row["embed_seconds"],
             }
         )

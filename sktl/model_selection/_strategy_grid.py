@@ -1,29 +1,57 @@
-"""``strategy_grid``: one search space over frozen features and fine-tuning."""
+"""``strategy_grid``: heads on frozen features and fine-tuning in one search space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 from scipy.stats import loguniform
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sktl.features import PretrainedFeatures
-from sktl.model_selection._extractors import check_backbones, weights_of
-from sktl.model_selection._heads import default_heads, read_head
+from sktl.model_selection._extractors import backbones_with_weights
+
+# A head and the values worth trying on 500 to 2000 standardised features: strong
+# regularisation, since there are often more features than images. The probe is cheap:
+# one setting, or one decomposition.
+Head = tuple[Callable[..., BaseEstimator], dict[str, list]]
+
+_NEIGHBORS = {"n_neighbors": [1, 5, 15]}
+_FOREST = {"max_features": ["sqrt", 0.2]}
+
+_HEADS: dict[str, dict[str, Head]] = {
+    "classification": {
+        "logistic": (
+            lambda: LogisticRegression(max_iter=1000),
+            {"C": [0.01, 0.1, 1.0]},
+        ),
+        "svc": (SVC, {"C": [1.0, 10.0]}),
+        "linear_svc": (LinearSVC, {"C": [0.0001, 0.001, 0.01]}),
+        "knn": (KNeighborsClassifier, _NEIGHBORS),
+        "forest": (RandomForestClassifier, _FOREST),
+        "probe": (lambda: LogisticRegression(C=0.1, max_iter=1000), {}),
+    },
+    "regression": {
+        "ridge": (Ridge, {"alpha": [1.0, 10.0, 100.0, 1000.0]}),
+        "svr": (SVR, {"C": [1.0, 10.0, 100.0]}),
+        "knn": (KNeighborsRegressor, _NEIGHBORS),
+        "forest": (RandomForestRegressor, _FOREST),
+        "probe": (lambda: RidgeCV(np.logspace(-1, 5, 13)), {}),
+    },
+}
 
 
 @validate_params(
     {
-        "backbones": ["array-like", str],
         "task": [StrOptions({"classification", "regression"})],
-        "heads": ["array-like", str, None],
-        "unfreeze": ["array-like", None],
-        "weights": [dict, str, None],
-        "features": [dict, None],
-        "fine_tuning": [dict, None],
         "sampling": [StrOptions({"grid", "random"})],
     },
     prefer_skip_nested_validation=True,
@@ -73,12 +101,9 @@ def strategy_grid(
     weights, image_size, image_shape, cache, device, random_state
         Passed to every estimator. A dict gives weights by the name of the backbone;
         backbones it does not name get ``"default"``.
-    features : dict or None, default=None
-        More parameters of ``PretrainedFeatures``. The search chooses from a list or
-        tuple of values: ``{"pool": ["avg", "avgmax"]}``.
-    fine_tuning : dict or None, default=None
-        More parameters of the fine-tuned estimator, in the same way:
-        ``{"lr": [1e-4, 1e-3], "max_epochs": 10}``.
+    features, fine_tuning : dict or None, default=None
+        More parameters of ``PretrainedFeatures`` and of the fine-tuned estimator. The
+        search chooses from a list or tuple: ``{"lr": [1e-4, 1e-3], "max_epochs": 10}``.
     sampling : {"grid", "random"}, default="grid"
         ``"grid"`` gives lists of values. ``"random"`` gives distributions of
         continuous parameters (``C``, ``gamma``, ``alpha``, ``lr``), for
@@ -88,24 +113,15 @@ def strategy_grid(
     -------
     estimator : Pipeline
         The estimator to search over. Unchanged, it is the first candidate.
-
     param_grid : list of dict
         One dict for each head, and one for fine-tuning.
-
-    See Also
-    --------
-    prime : Embeds all images once, before the workers of a search start.
-    compare : Adds baselines, confidence intervals and costs.
 
     Notes
     -----
     Each backbone sees each image once, however many candidates and folds there are,
     unless ``cache`` is None. With ``n_jobs`` above 1, call :func:`prime` first.
-
-    Optuna and other optimisers suggest one value at a time. Number the candidates for
-    them: ``candidates = ParameterGrid(param_grid)``, then
-    ``estimator.set_params(**candidates[trial.suggest_int("i", 0,
-    len(candidates) - 1)])``.
+    Optimisers that suggest one value at a time, such as Optuna, can choose the number
+    of a candidate in ``sklearn.model_selection.ParameterGrid(param_grid)``.
 
     Examples
     --------
@@ -121,9 +137,8 @@ def strategy_grid(
     True
     """
     heads = [heads] if isinstance(heads, str) else heads
-    by_weights: list[tuple[list, object]] = []
-    for backbone in check_backbones(backbones, weights):
-        wanted = weights_of(backbone, weights)
+    by_weights: list[tuple[list, Any]] = []
+    for backbone, wanted in backbones_with_weights(backbones, weights):
         group = next((group for group, known in by_weights if known == wanted), None)
         if group is None:
             by_weights.append(([backbone], wanted))
@@ -170,6 +185,37 @@ def strategy_grid(
     return Pipeline([("model", grids[0]["model"][0])]), grids
 
 
+def default_heads(task: str) -> tuple[str, str]:
+    """Return the linear head and the kernel machine that are tried by default."""
+    return ("logistic", "svc") if task == "classification" else ("ridge", "svr")
+
+
+def read_head(head, task: str, random_state) -> tuple[str, BaseEstimator, dict]:
+    """Return the name, the estimator and the grid that ``head`` stands for.
+
+    ``head`` is a name, an estimator, or a pair of an estimator and its grid.
+    """
+    if isinstance(head, str):
+        if head not in _HEADS[task]:
+            raise ValueError(
+                f"heads: {head!r} is not known for {task}. Pass one of "
+                f"{', '.join(_HEADS[task])}, an estimator, or a pair (estimator, grid)."
+            )
+        make, grid = _HEADS[task][head]
+        estimator = make()
+        if "random_state" in estimator.get_params(deep=False):
+            estimator.set_params(random_state=random_state)
+        return head, estimator, grid
+    is_pair = isinstance(head, tuple | list) and len(head) == 2
+    estimator, grid = head if is_pair else (head, {})
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        raise ValueError(
+            f"heads: {head!r} is not a head. Pass a name, an estimator, or a pair "
+            "(estimator, grid)."
+        )
+    return type(estimator).__name__, clone(estimator), grid
+
+
 def frozen_model(features: BaseEstimator, head: BaseEstimator) -> Pipeline:
     """Return features → scaler → head."""
     return Pipeline(
@@ -197,16 +243,11 @@ def fixed_and_choices(params: Mapping | None) -> tuple[dict, dict]:
 
 def _prefixed(prefix: str, grid: Mapping, sampling: str) -> dict:
     """Return a part of the grid under the names that the search uses."""
-    return {
-        prefix + name: values if sampling == "grid" else _spread(name, values)
-        for name, values in grid.items()
-    }
-
-
-def _spread(name: str, values: list):
-    """Return the distribution between the least and the largest of some rates."""
-    if name not in ("C", "alpha", "gamma", "lr"):
-        return values
-    if len(values) < 2 or not all(isinstance(value, float) for value in values):
-        return values
-    return loguniform(min(values), max(values))
+    found = dict(grid)
+    for name in {"C", "alpha", "gamma", "lr"} & grid.keys():
+        are_floats = len(grid[name]) > 1 and all(
+            isinstance(v, float) for v in grid[name]
+        )
+        if sampling == "random" and are_floats:
+            found[name] = loguniform(min(grid[name]), max(grid[name]))
+    return {prefix + name: values for name, values in found.items()}

@@ -388,7 +388,7 @@ def test_says_when_no_network_beats_a_baseline():
         (np.array([None] * 2 + ["a"] * 118, dtype=object), {}, "missing labels"),
         (np.arange(120) % 2, {"baselines": ["pixel"]}, "'pixel' is unknown"),
         (np.arange(120) % 2, {"heads": [], "baselines": []}, "all empty"),
-        (np.arange(120) % 2, {"heads": ["svc", "svc"]}, "Two candidates"),
+        (np.arange(120) % 2, {"heads": ["svc", "svc"]}, "2 candidates are called"),
         (np.arange(120) % 2, {"backbones": []}, "backbones is empty"),
         (np.arange(120) % 2, {"weights": {"lenet": None}}, "'lenet', which is not"),
         (np.arange(120) / 7, {"task": "classification"}, "task='regression'"),
