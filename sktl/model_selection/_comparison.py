@@ -1,134 +1,180 @@
-"""``Comparison``: what ``compare`` found, as numbers, table, picture and model."""
+"""``Comparison``: what ``compare`` found, as table, numbers, picture and advice."""
 
 from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
 from sktl._extras import import_extra
-from sktl.model_selection._intervals import Interval, corrected_interval
-from sktl.model_selection._table import (
-    Column,
-    as_frame,
-    as_html,
-    as_text,
-    decimals,
-    significant,
+from sktl._wording import cost, points
+from sktl.model_selection._cross_validation import (
+    Interval,
+    Split,
+    corrected_interval,
+    is_at_most_one,
 )
-
-# Read as: what it is, how good, how much worse than the best, and what it costs.
-_COLUMNS: list[Column] = [
-    ("name", "", None),
-    ("strategy", "strategy", None),
-    ("score", "score", decimals(3)),
-    ("low", "low", decimals(3)),
-    ("high", "high", decimals(3)),
-    ("difference", "to the best", decimals(3)),
-    ("p_value", "p", lambda p: "<0.001" if p < 0.001 else f"{p:.3f}"),
-    ("fit_seconds", "fit s", significant),
-    ("predict_ms", "predict ms", significant),
-    ("embedded", "embedded", None),
-    ("model_kb", "model kB", significant),
-]
 
 # Colours that differ for the colour-blind, in print and on a dark page (Okabe, Ito).
 _COLORS = {"baseline": "#999999", "frozen": "#0072B2", "fine-tuned": "#D55E00"}
+_MOST_NAMED = 5
+# Key in the rows of a table, heading, and how to write a value.
+Column = tuple[str, str, Callable[[Any], str]]
 
 
-class Comparison:
-    """What :func:`compare` found.
+class ResultTable:
+    """Results that print as a table, the best first.
 
-    Prints as a table, best first. Differences are paired: both contenders were judged
-    on the same splits. Where the interval of a difference holds 0, these images do not
-    tell which of the two is better.
+    A subclass says which columns to show (``_columns``) and what the table is about
+    (``_caption``).
+    """
+
+    table: list[dict]
+    _columns: ClassVar[list[Column]]
+
+    def to_frame(self):
+        """Return the table as a pandas data frame."""
+        what = f"{type(self).__name__}.to_frame"
+        return import_extra("pandas", "viz", what).DataFrame(self.table)
+
+    def _caption(self) -> str:
+        """Return one line about the table."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        lines = self._lines()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        lines.insert(1, ["-" * width for width in widths])
+        text = ""
+        for name, *values in lines:
+            aligned = map(str.rjust, values, widths[1:])
+            text += "  ".join([name.ljust(widths[0]), *aligned]) + "\n"
+        return f"{self._caption()}\n\n{text}"
+
+    def _repr_html_(self) -> str:
+        body = ""
+        for name, *values in self._lines():
+            cells = "".join(f"<td>{html.escape(value)}</td>" for value in values)
+            body += (
+                f'<tr><th scope="row" style="text-align: left">{html.escape(name)}</th>'
+                f"{cells}</tr>"
+            )
+        caption = html.escape(self._caption())
+        return f"<table><caption>{caption}</caption>{body}</table>"
+
+    def _lines(self) -> list[list[str]]:
+        """Return headings and rows as text; missing values are empty."""
+        lines = [[heading for _, heading, _ in self._columns]]
+        for row in self.table:
+            cells = [(row[key], write) for key, _, write in self._columns]
+            lines.append(
+                ["" if v is None or v != v else write(v) for v, write in cells]
+            )
+        return lines
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class Comparison(ResultTable):
+    """What :func:`compare` found, as a table with advice, the best candidate first.
+
+    Differences are paired: all candidates were scored on the same splits. Where the
+    interval of a difference holds 0, it could be chance.
 
     Attributes
     ----------
     table : list of dict
-        One row for each contender, the best first: ``name``; ``strategy``
-        (``"baseline"``, ``"frozen"`` or ``"fine-tuned"``); ``backbone``, ``head`` and
-        ``unfreeze`` where they apply; ``score`` with the ends ``low`` and ``high`` of
-        its confidence interval; ``difference`` to the best, ``difference_low``,
-        ``difference_high`` and ``p_value``; ``fit_seconds`` of one fit, the choice of
-        parameters included and the embedding not; ``embed_seconds`` for all images, 0
-        where they were in the cache; ``predict_ms`` for one new image, from pixels to
-        label; ``embedded``, the images that went through a network; ``model_kb``, the
-        size of the pickled model; ``params``, those chosen most often.
+        One row for each candidate, the best first:
+
+        - ``name``; ``strategy`` (``"baseline"``, ``"frozen"`` or ``"fine-tuned"``);
+          ``backbone``, ``head``, ``unfreeze`` and ``baseline`` (``"simplest"``,
+          ``"pixels"``, ...) where they apply, else None;
+        - ``score`` with the ends ``low`` and ``high`` of its confidence interval;
+        - ``difference`` to the best with ``difference_low``, ``difference_high`` and
+          ``p_value``;
+        - ``fit_seconds`` of one fit with its choice of parameters, but without
+          embedding; ``embed_seconds`` for all images; ``predict_ms`` for one new image,
+          from pixels to label;
+        - ``n_features`` of frozen features; ``embedded``, the images that went through
+          a network; ``model_kb``, the size of the pickled model; ``params``, those
+          chosen most often.
 
     scores_ : dict of ndarray
         By name, the scores on each split.
-
-    predictions_ : dict of ndarray
-        By name, a prediction for each image by a model that was not fitted to it,
-        those of the first repetition. Use them for a confusion matrix.
-
-    probabilities_ : dict of ndarray of shape (n_samples, n_classes)
-        By name, the probabilities in the order of ``classes_``, where a contender
-        gives any.
-
+    predictions_, probabilities_ : dict of ndarray
+        By name, a prediction for each image by a model that was not fitted to it (in
+        the first repetition), and the probabilities of ``classes_`` if there are any.
     tested_ : ndarray of bool
-        Which images have such predictions: all, unless ``cv`` leaves some out.
-
+        The images with such predictions: all, unless ``cv`` leaves some out.
     y_, classes_ : ndarray
         The targets, and the classes (None for numbers).
-
     splits_ : list of (train, test)
         The rows of each split.
-
     duplicate_groups_ : ndarray of int or None
-        Copies among the images, see :func:`duplicate_groups`; None with
+        Copies among the images (see :func:`duplicate_groups`); None with
         ``duplicates="ignore"``.
-
     best_name_ : str
-        The contender with the highest mean score.
-
-    best_params_ : dict
-        The parameters chosen for it on all images.
-
-    best_estimator_ : estimator
-        It, fitted to all images; only with ``refit=True``.
-
+        The candidate with the highest mean score.
+    best_estimator_, best_params_ : estimator and dict
+        That candidate fitted to all images, and the parameters chosen for it; only
+        with ``refit=True``.
     estimators_ : dict of estimator
-        By name, each contender with the parameters chosen most often, not fitted.
-
+        By name, each candidate with the parameters chosen most often, not fitted.
     warnings_ : list of str
-        What was warned of, by whom and how often.
-
+        Warnings about copies, and those of fits with the candidate and how often.
     scoring, task : str
         The score, and ``"classification"`` or ``"regression"``.
-
-    confidence : float
-        Of the intervals.
-
-    seconds_ : float
-        Time that the whole comparison took.
-
-    See Also
-    --------
-    compare : Makes a comparison; with an example.
+    confidence, seconds_ : float
+        The confidence of all intervals, and the time for the whole comparison.
 
     Notes
     -----
     Intervals and p-values come from the corrected resampled t test of Nadeau and
-    Bengio, since training sets of different splits overlap. They are for one pair;
-    that the best is best by luck among many they do not know. Scores of models with
-    choices inside (``C`` and the like) are those of a nested cross-validation.
+    Bengio, since training sets of different splits overlap. They hold for one pair and
+    do not account for luck in picking the best of many. Where parameters such as ``C``
+    are chosen, scores are those of a nested cross-validation.
     """
 
-    def __init__(self, **found):
-        self.__dict__.update(found)
+    table: list[dict] = field(default_factory=list)
+    scores_: dict[str, np.ndarray] = field(default_factory=dict)
+    predictions_: dict[str, np.ndarray] = field(default_factory=dict)
+    probabilities_: dict[str, np.ndarray] = field(default_factory=dict)
+    tested_: np.ndarray
+    y_: np.ndarray
+    classes_: np.ndarray | None
+    splits_: list[Split]
+    duplicate_groups_: np.ndarray | None
+    best_name_: str
+    best_estimator_: Any = field(init=False)
+    best_params_: dict = field(init=False)
+    estimators_: dict[str, Any] = field(default_factory=dict)
+    warnings_: list[str]
+    scoring: str
+    task: str
+    confidence: float
+    seconds_: float = 0.0
+
+    _columns: ClassVar[list[Column]] = [
+        ("name", "", str),
+        ("strategy", "strategy", str),
+        ("score", "score", "{:.3f}".format),
+        ("low", "low", "{:.3f}".format),
+        ("high", "high", "{:.3f}".format),
+        ("difference", "to the best", "{:.3f}".format),
+        ("p_value", "p", lambda p: "<0.001" if p < 0.001 else f"{p:.3f}"),
+        ("fit_seconds", "fit s", cost),
+        ("predict_ms", "predict ms", cost),
+        ("embedded", "embedded", str),
+        ("model_kb", "model kB", cost),
+    ]
 
     def difference(self, first: str, second: str) -> Interval:
-        """Return how much better the first contender is than the second.
+        """Return how much better the first candidate is than the second.
 
-        Parameters
-        ----------
-        first, second : str
-            Names, as in the table.
-
-        Returns
-        -------
-        difference : Interval
-            With ``mean``, ``low``, ``high`` and ``p_value``.
+        They go by their names in the table. The result has ``mean``, ``low``, ``high``
+        and ``p_value``.
         """
         for name in (first, second):
             if name not in self.scores_:
@@ -137,95 +183,171 @@ class Comparison:
                     f"{', '.join(map(repr, self.scores_))}."
                 )
         return corrected_interval(
-            self.scores_[first] - self.scores_[second], *self._sizes, self.confidence
+            self.scores_[first] - self.scores_[second], self.splits_, self.confidence
         )
 
-    def to_frame(self):
-        """Return the table as a pandas data frame."""
-        return as_frame(self.table, "Comparison.to_frame")
-
     def plot(self, ax=None):
-        """Draw the scores with their intervals, the best on top.
+        """Draw the scores with their intervals, the best on top, and return the axes.
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
-
-        Returns
-        -------
-        ax : matplotlib Axes
-            With one point and one bar for each contender.
+        ``ax`` are matplotlib axes to draw on; None makes a figure.
         """
         pyplot = import_extra("matplotlib.pyplot", "viz", "Comparison.plot")
         if ax is None:
             height = 1.2 + 0.35 * len(self.table)
             _, ax = pyplot.subplots(figsize=(8, height), layout="constrained")
-        for strategy, color in _COLORS.items():
-            rows = [
-                (i, row)
-                for i, row in enumerate(self.table)
-                if row["strategy"] == strategy
-            ]
-            if not rows:
-                continue
-            score = np.array([row["score"] for _, row in rows])
-            ends = np.array([[row["low"], row["high"]] for _, row in rows]).T
-            ax.errorbar(
-                score,
-                [i for i, _ in rows],
-                xerr=np.nan_to_num(np.abs(ends - score)),
+        bars = {}
+        for place, row in enumerate(self.table):
+            ends = np.array([[row["low"]], [row["high"]]])
+            bars[row["strategy"]] = ax.errorbar(
+                row["score"],
+                place,
+                xerr=np.nan_to_num(np.abs(ends - row["score"])),
                 fmt="o",
-                color=color,
+                color=_COLORS[row["strategy"]],
                 capsize=3,
-                label=strategy,
             )
         ax.set_yticks(range(len(self.table)), [row["name"] for row in self.table])
         ax.invert_yaxis()
         ax.set_xlabel(f"{self.scoring} ({self.confidence:.0%} interval)")
         ax.grid(axis="x", alpha=0.3)
-        ax.legend(frameon=False)
+        ax.legend(bars.values(), bars.keys(), frameon=False)
         return ax
 
+    def advice(self) -> list[str]:
+        """Return the answer in plain sentences, the verdict first."""
+        sentences = [self._verdict()]
+        if len(self.table) > 1 and not np.isfinite(self.table[0]["low"]):
+            doubt = (
+                "There is no confidence interval, so the differences could be chance."
+            )
+            return [*sentences, doubt]
+        baselines, frozen, tuned = (
+            [row for row in self.table if row["strategy"] == name] for name in _COLORS
+        )
+        networks = [row for row in self.table if row["strategy"] != "baseline"]
+        sentences += self._rivals()
+        if baselines and networks:
+            sentences.append(self._against_baseline(networks[0], baselines[0]))
+        if frozen and tuned and self.table[0] is networks[0]:
+            sentences.append(self._strategy(frozen[0], tuned[0]))
+        for untrained in baselines:
+            if untrained["baseline"] == "untrained":
+                sentences += self._near_or_far(frozen, untrained)
+        return sentences
+
     def summary(self) -> str:
-        """Return in words which contender is best, and which may be as good."""
+        """Return the advice as one text."""
+        return " ".join(self.advice())
+
+    def _verdict(self) -> str:
         best = self.table[0]
-        text = f"Best: {best['name']} ({self.scoring} {best['score']:.3f})."
-        rivals = [
+        verdict = f"Best: {best['name']}, {self.scoring} {best['score']:.3f}"
+        if np.isfinite(best["low"]):
+            ends = f"{best['low']:.3f} to {best['high']:.3f}"
+            verdict += f" ({self.confidence:.0%} interval {ends})"
+        return f"{verdict}."
+
+    def _rivals(self) -> list[str]:
+        """Name the networks that may be as good as the best candidate."""
+        names = [
             row["name"]
             for row in self.table[1:]
-            if row["strategy"] != "baseline" and not row["p_value"] < self._level
+            if row["strategy"] != "baseline" and not self._is_certain(row["p_value"])
         ]
-        if rivals:
-            text += f" These images do not tell it from {', '.join(rivals)}."
-        baselines = [row for row in self.table if row["strategy"] == "baseline"]
-        if baselines and best["strategy"] == "baseline":
-            text += " No pretrained network beats this baseline."
-        elif baselines:
-            strongest = baselines[0]
-            doubt = "" if strongest["p_value"] < self._level else ", within chance"
-            text += (
-                f" The best baseline, {strongest['name']}, is at "
-                f"{strongest['score']:.3f}{doubt}."
+        if not names:
+            return []
+        differences = "differences" if len(names) > 1 else "difference"
+        if len(names) > _MOST_NAMED:
+            names = [*names[:_MOST_NAMED], f"{len(names) - _MOST_NAMED} others"]
+        named = " or ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
+        return [
+            f"It cannot be told apart from {named}. The {differences} could be chance."
+        ]
+
+    def _against_baseline(self, network: dict, baseline: dict) -> str:
+        """Say whether a network is worth it."""
+        if self.table[0] is baseline:
+            return (
+                "No pretrained network beats this baseline. The best of them, "
+                f"{network['name']}, scores {network['score']:.3f}. Use the baseline, "
+                "or check the labels and add images."
             )
-        return text
+        gain = self.difference(network["name"], baseline["name"])
+        text = (
+            f"It is {self._amount(gain.mean)} above the best baseline, "
+            f"{baseline['name']} ({baseline['score']:.3f})"
+        )
+        if self._is_certain(gain.p_value):
+            return f"{text}, more than chance would explain ({self._range(gain)})."
+        return f"{text}, but the difference could be chance. Add images to find out."
 
-    @property
-    def _level(self) -> float:
-        """The p-value below which a difference counts."""
-        return 1 - self.confidence
+    def _strategy(self, frozen: dict, tuned: dict) -> str:
+        """Recommend a strategy, with reason and cost."""
+        gain = self.difference(tuned["name"], frozen["name"])
+        is_certain = self._is_certain(gain.p_value)
+        if is_certain and gain.mean > 0:
+            text, better, other = "Recommended: fine-tuning.", tuned, frozen
+        else:
+            text, better, other = "Recommended: frozen features.", frozen, tuned
+        gain = self.difference(better["name"], other["name"])
+        if is_certain:
+            text += (
+                f" {better['name']} is {self._amount(gain.mean)} better than "
+                f"{other['name']} ({self._range(gain)})."
+            )
+        else:
+            text += (
+                f" {other['name']} scores {other['score']:.3f} and {better['name']} "
+                f"scores {better['score']:.3f}, a difference that could be chance."
+            )
+        seconds = cost(better["fit_seconds"]), cost(other["fit_seconds"])
+        return f"{text} A fit takes {seconds[0]} s instead of {seconds[1]} s."
 
-    def _caption(self) -> str:
-        n_images, n_splits = len(self.y_), len(self.splits_)
+    def _near_or_far(self, frozen: list[dict], untrained: dict) -> list[str]:
+        """Say how close the images are to what the network knows."""
+        backbone = untrained["backbone"]
+        trained = next((row for row in frozen if row["backbone"] == backbone), None)
+        if trained is None or not is_at_most_one(self.scoring):
+            return []
+        gain = self.difference(trained["name"], untrained["name"])
+        if gain.mean <= 0 or not self._is_certain(gain.p_value):
+            return [
+                f"Pretraining makes no clear difference: {backbone} scores "
+                f"{untrained['score']:.3f} with random weights. The task may be easy, "
+                "or the images far from what the network knows."
+            ]
+        share = gain.mean / max(1 - untrained["score"], 1e-9)
+        how = "somewhat different from" if share >= 0.4 else "far from"
+        how = "close to" if share >= 0.75 else how
+        return [
+            f"These images are {how} what {backbone} knows: pretraining removes "
+            f"{share:.0%} of the errors it makes with random weights "
+            f"({untrained['score']:.3f})."
+        ]
+
+    def _is_certain(self, p_value: float) -> bool:
+        """Tell whether a difference is more than chance; False if that is unknown."""
+        return p_value < 1 - self.confidence
+
+    def _amount(self, difference: float) -> str:
+        """Return a difference in points, unless the score has no upper end."""
         return (
-            f"{n_images} images, {n_splits} splits: {self.scoring} with "
-            f"{self.confidence:.0%} intervals"
+            points(difference) if is_at_most_one(self.scoring) else f"{difference:.3g}"
         )
 
+    def _range(self, difference: Interval) -> str:
+        """Return the interval of a difference."""
+        low = self._amount(difference.low).removesuffix(" points")
+        return f"{low} to {self._amount(difference.high)}"
+
+    def _caption(self) -> str:
+        splits = f"{len(self.splits_)} split{'s' * (len(self.splits_) > 1)}"
+        intervals = f"{self.scoring} with {self.confidence:.0%} intervals"
+        return f"{len(self.y_)} images, {splits}: {intervals}"
+
     def __repr__(self) -> str:
-        parts = [self._caption(), as_text(self.table, _COLUMNS), self.summary()]
-        parts += [f"Warning: {message}" for message in self.warnings_]
-        return "\n\n".join(parts)
+        notes = [f"Warning: {message}" for message in self.warnings_]
+        return "\n".join([super().__repr__(), *self.advice(), *notes])
 
     def _repr_html_(self) -> str:
-        return as_html(self.table, _COLUMNS, f"{self._caption()}. {self.summary()}")
+        return f"{super()._repr_html_()}<p>{html.escape(self.summary())}</p>"

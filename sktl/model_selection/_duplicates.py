@@ -1,23 +1,25 @@
-"""``duplicate_groups``: copies and near-copies of images, as groups for a splitter."""
+"""``duplicate_groups``: copies of images, and what they do to scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from numbers import Real
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
+from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from sktl.images import ImageRows, Recipe, learn_value_range
-from sktl.model_selection._each_row import each_row
+from sktl.images import ImageRows, Recipe
+from sktl.model_selection._cross_validation import Split
+from sktl.model_selection._plain_features import PlainFeatures, for_each_image
 
 # Small enough to forget re-encoding and large enough to tell two photographs of one
 # subject apart: of 1.1 million pairs of different images, 8 px leave 13 above a
 # correlation of 0.9, 16 px leave 2, 24 px none (cats and dogs, EuroSAT).
-_THUMBNAIL = Recipe((24, 24), resize=None, channels=1, mean=(0.0,), std=(1.0,))
+_SIZE = 24
 # Images with less contrast than this (on a scale of 0 to 1) have no shape to compare.
 _FLAT = 0.5 / 255
 # Rows and columns of similarities that are held at once: 64 MB.
@@ -38,66 +40,46 @@ def duplicate_groups(
 ):
     """Find copies and near-copies of images, as groups that a splitter keeps together.
 
-    A picture that stands in the training part and again in the test part is
-    remembered, not recognised, and the score flatters the model. Two images belong to
-    one group when their content is the same byte for byte, or when their grey
-    thumbnails are nearly the same up to brightness and contrast; and so does whoever
-    is connected to them by a chain of such pairs.
+    A model remembers a test image of which it has seen a copy in training, and its
+    score is too good. Two images are in one group when their content is the same byte
+    for byte, or when their grey thumbnails are nearly the same up to brightness and
+    contrast. Chains of such pairs are one group, too.
 
     Parameters
     ----------
     X : array-like of images
         Arrays, paths, encoded bytes, PIL images or flattened rows.
-
     threshold : float, default=0.99
-        Similarity from which two images are copies. 1 finds only exact ones; 0.95
-        finds more where no two different images are alike, as among photographs.
-
+        Similarity from which two images count as copies. 1 finds only exact copies;
+        0.95 finds more, and suits photographs, of which no two different ones are
+        alike.
     features : transformer or None, default=None
-        What to compare instead of thumbnails, by cosine: for example
-        ``PretrainedFeatures("resnet50")``, to find the same object seen again. The
-        threshold has to be chosen for it.
-
-    image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)`` of images that come as
-        rows of a table; None infers it.
-
-    value_range : (float, float) or None, default=None
-        The pixel values that mean black and white, where the type does not say it.
+        What to compare by cosine instead of thumbnails: for example
+        ``PretrainedFeatures("resnet50")``, to find different pictures of one object.
+        Choose the threshold for these features.
+    image_shape, value_range
+        As in :class:`SmallPixels`.
 
     Returns
     -------
     groups : ndarray of int, shape (n_samples,)
-        The group of each image, numbered in the order in which they appear; an image
-        without a copy is a group of its own.
-
-    Raises
-    ------
-    UnreadableImageError
-        If rows hold no readable image; it names them.
-
-    See Also
-    --------
-    sklearn.model_selection.StratifiedGroupKFold : Keeps groups on one side.
-    compare : Warns when copies stand on both sides of a split.
+        The group of each image, in order of appearance, for a splitter such as
+        ``StratifiedGroupKFold``. An image without a copy is a group of its own.
 
     Notes
     -----
-    Thumbnails (24 x 24, grey, compared by correlation) and not embeddings, by
-    measurement on 1400 photographs (cats and dogs) and 750 satellite images
-    (EuroSAT). No two different ones correlate above 0.9. At 0.99, all of 150
-    photographs were found again after JPEG of quality 40, half the size, 10 % more
-    brightness or grey, and 65 to 97 % of the satellite images, which have little shape
-    to compare (83 to 95 % at 0.95). The cosine of ImageNet embeddings overlaps:
-    two photographs of different cats reach 0.94 and two fields of EuroSAT 0.9998,
-    while a copy at half the size falls to 0.86.
+    Thumbnails are 24 x 24, grey and compared by correlation. Among 1400 photographs
+    (cats and dogs) and 750 satellite images (EuroSAT), no two different ones reach
+    0.9. At 0.99, all of 150 photographs were found again after JPEG of quality 40, at
+    half the size, 10 % brighter or in grey, and so were 65 to 97 % of the satellite
+    images, which have little shape to compare (83 to 95 % at 0.95). Cosines of
+    ImageNet embeddings overlap: photographs of two cats reach 0.94, while a copy at
+    half the size falls to 0.86.
 
-    Where images differ by little, a few pairs above the threshold are no copies: 5 of
-    1.6 million among scikit-learn's digits, 1 of 2 million in MNIST. Crops by more
-    than 1 %, rotations and mirror images are not found.
-
-    Costs one decoding of each image and n * n / 2 products of short vectors, in
-    blocks: memory does not grow with the square of the number of images.
+    Among images that differ by little, a few pairs above the threshold are not copies:
+    5 of 1.6 million in scikit-learn's digits, 1 of 2 million in MNIST. Crops by more
+    than 1 %, rotations and mirror images are not found. Time grows with the square of
+    the number of images, memory does not.
 
     Examples
     --------
@@ -109,47 +91,84 @@ def duplicate_groups(
     >>> duplicate_groups([china, flower, darker, flower[::2, ::2]])
     array([0, 1, 0, 1])
     """
-    rows = ImageRows.of(X, image_shape=image_shape)
-    pairs = []
+    pairs: list[np.ndarray] = []
     if threshold < 1:
         if features is None:
-            vectors = _thumbnails(rows, value_range)
-        else:
-            vectors = np.asarray(clone(features).fit(X).transform(X), np.float32)
-        vectors = _unit_length(vectors)
-        pairs += _similar_pairs(vectors, threshold)
-    pairs.append(_same_content(rows))  # after all images were read: see each_row
-    labels = components(np.concatenate(pairs, axis=1), len(rows))
-    return _in_order_of_appearance(labels)
+            features = _Thumbnails(image_shape=image_shape, value_range=value_range)
+        vectors = np.asarray(clone(features).fit(X).transform(X), np.float32)
+        pairs += _similar_pairs(normalize(vectors), threshold)
+    images = ImageRows.of(X, image_shape=image_shape)
+    pairs.append(_same_content(images))
+    return _connected(np.concatenate(pairs, axis=1), len(images))
 
 
-def _same_content(rows: ImageRows) -> np.ndarray:
+def describe_leakage(
+    copies: np.ndarray, splits: Sequence[Split], images: ImageRows
+) -> list[str]:
+    """Return a sentence about copies on both sides of splits, if there are any."""
+    leaking = [np.intersect1d(copies[train], copies[test]) for train, test in splits]
+    n_splits = sum(len(groups) > 0 for groups in leaking)
+    if not n_splits:
+        return []
+    groups = np.unique(np.concatenate(leaking))
+    first, second = np.flatnonzero(copies == groups[0])[:2]
+    return [
+        f"{np.isin(copies, groups).sum()} images are copies or near-copies "
+        f"({images.where(first)} and {images.where(second)}, for example). In "
+        f"{n_splits} of {len(splits)} splits a model is tested on an image of which it "
+        "has seen a copy, which flatters the score. Pass duplicates='group' to keep "
+        "copies together, or remove them."
+    ]
+
+
+def describe_contradictions(
+    copies: np.ndarray, y: np.ndarray, images: ImageRows
+) -> list[str]:
+    """Return a sentence about copies with different labels, if there are any."""
+    order = np.argsort(copies, kind="stable")
+    same = copies[order][1:] == copies[order][:-1]
+    differ = same & (y[order][1:] != y[order][:-1])
+    if not differ.any():
+        return []
+    at = np.flatnonzero(differ)[0]
+    first, second = order[at], order[at + 1]
+    n = int(differ.sum())
+    return [
+        f"{n} pair{'s' * (n > 1)} of copies ha{'ve' if n > 1 else 's'} different "
+        f"labels: {images.where(first)} is {y[first]!s} and {images.where(second)} is "
+        f"{y[second]!s}. One of each pair is wrong, or the image does not show what "
+        "the label says."
+    ]
+
+
+def join_groups(first: np.ndarray | None, second: np.ndarray) -> np.ndarray:
+    """Return groups that keep together what either of two groupings keeps together."""
+    if first is None:
+        return second
+    first = np.unique(first, return_inverse=True)[1].ravel()
+    n = first.max() + 1
+    pairs = np.stack([first, n + second])
+    return _connected(pairs, n + second.max() + 1)[first]
+
+
+class _Thumbnails(PlainFeatures):
+    """Grey thumbnails without their brightness; flat images become zeros."""
+
+    def _recipe(self) -> Recipe:
+        size = (_SIZE, _SIZE)
+        return Recipe(size, resize=None, channels=1, mean=(0.0,), std=(1.0,))
+
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        grey = pixels.ravel() - pixels.mean()
+        return grey if grey.std() >= _FLAT else np.zeros_like(grey)
+
+
+def _same_content(images: ImageRows) -> np.ndarray:
     """Return each image with the first one of the same content, as pairs (2, n)."""
     first: dict[bytes, int] = {}
-    contents = each_row(rows, rows.fingerprint)
+    contents = for_each_image(images, images.fingerprint)
     ends = [first.setdefault(content, i) for i, content in enumerate(contents)]
-    return np.stack([np.arange(len(rows)), np.array(ends, dtype=np.intp)])
-
-
-def _thumbnails(rows: ImageRows, value_range) -> np.ndarray:
-    """Return grey thumbnails without their brightness; flat images become zeros."""
-    value_range = learn_value_range(rows, value_range)
-
-    def shrink(i: int) -> np.ndarray:
-        pixels = rows.prepare(i, _THUMBNAIL, value_range).numpy()
-        full = 255 if pixels.dtype == np.uint8 else 1
-        return np.float32(pixels.ravel() / full)
-
-    grey = np.stack(each_row(rows, shrink))
-    grey -= grey.mean(axis=1, keepdims=True)
-    grey[grey.std(axis=1) < _FLAT] = 0
-    return grey
-
-
-def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Return rows of length 1; rows of zeros stay zeros, similar to nothing."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+    return np.stack([np.arange(len(images)), np.array(ends, dtype=np.intp)])
 
 
 def _similar_pairs(vectors: np.ndarray, threshold: float) -> Iterator[np.ndarray]:
@@ -170,21 +189,13 @@ def _spanning(pairs: np.ndarray) -> np.ndarray:
     if pairs.shape[1] == 0:
         return pairs
     rows, local = np.unique(pairs, return_inverse=True)
-    labels = components(local.reshape(2, -1), len(rows))
+    labels = _connected(local.reshape(2, -1), len(rows))
     _, first = np.unique(labels, return_index=True)
     return np.stack([rows, rows[first][labels]])
 
 
-def components(pairs: np.ndarray, n: int) -> np.ndarray:
-    """Return the connected component of each of ``n`` rows."""
+def _connected(pairs: np.ndarray, n: int) -> np.ndarray:
+    """Return the connected component of each of ``n`` rows, in order of appearance."""
     ones = np.ones(pairs.shape[1], dtype=bool)
     graph = coo_matrix((ones, tuple(pairs)), shape=(n, n))
-    return connected_components(graph, directed=False)[1]
-
-
-def _in_order_of_appearance(labels: np.ndarray) -> np.ndarray:
-    """Return groups renumbered: the first image is in group 0, and so on."""
-    _, where, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(where), dtype=np.intp)
-    rank[np.argsort(where)] = np.arange(len(where))
-    return rank[inverse.ravel()]
+    return connected_components(graph, directed=False)[1].astype(np.intp)

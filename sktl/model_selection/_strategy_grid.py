@@ -1,30 +1,57 @@
-"""``strategy_grid``: one search space over frozen features and fine-tuning."""
+"""``strategy_grid``: heads on frozen features and fine-tuning in one search space."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from scipy.stats import loguniform
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sktl.features import PretrainedFeatures
-from sktl.model_selection._heads import head_and_grid
-from sktl.model_selection._weights_by_name import check_names, weights_of
+from sktl.model_selection._extractors import backbones_with_weights
+
+# A head and the values worth trying on 500 to 2000 standardised features: strong
+# regularisation, since there are often more features than images. The probe is cheap:
+# one setting, or one decomposition.
+Head = tuple[Callable[..., BaseEstimator], dict[str, list]]
+
+_NEIGHBORS = {"n_neighbors": [1, 5, 15]}
+_FOREST = {"max_features": ["sqrt", 0.2]}
+
+_HEADS: dict[str, dict[str, Head]] = {
+    "classification": {
+        "logistic": (
+            lambda: LogisticRegression(max_iter=1000),
+            {"C": [0.01, 0.1, 1.0]},
+        ),
+        "svc": (SVC, {"C": [1.0, 10.0]}),
+        "linear_svc": (LinearSVC, {"C": [0.0001, 0.001, 0.01]}),
+        "knn": (KNeighborsClassifier, _NEIGHBORS),
+        "forest": (RandomForestClassifier, _FOREST),
+        "probe": (lambda: LogisticRegression(C=0.1, max_iter=1000), {}),
+    },
+    "regression": {
+        "ridge": (Ridge, {"alpha": [1.0, 10.0, 100.0, 1000.0]}),
+        "svr": (SVR, {"C": [1.0, 10.0, 100.0]}),
+        "knn": (KNeighborsRegressor, _NEIGHBORS),
+        "forest": (RandomForestRegressor, _FOREST),
+        "probe": (lambda: RidgeCV(np.logspace(-1, 5, 13)), {}),
+    },
+}
 
 
 @validate_params(
     {
-        "backbones": ["array-like", str],
         "task": [StrOptions({"classification", "regression"})],
-        "heads": ["array-like", str, None],
-        "unfreeze": ["array-like", None],
-        "weights": [dict, str, None],
-        "features": [dict, None],
-        "fine_tuning": [dict, None],
         "sampling": [StrOptions({"grid", "random"})],
     },
     prefer_skip_nested_validation=True,
@@ -47,78 +74,54 @@ def strategy_grid(
 ):
     """Return an estimator and a parameter grid that span both strategies.
 
-    One search then decides between heads on frozen features and fine-tuning, on the
-    same folds and by the same score. Everything is plain scikit-learn: the estimator
-    is a :class:`~sklearn.pipeline.Pipeline` of one step, ``"model"``, which the grid
-    replaces; the grid is a list of dicts that can be printed, edited and joined.
+    One search then chooses between heads on frozen features and fine-tuning, on the
+    same folds and by the same score. It is plain scikit-learn: the estimator is a
+    :class:`~sklearn.pipeline.Pipeline` with one step, ``"model"``, which the grid
+    replaces. The grid is a list of dicts that you can print, edit and join.
 
     Parameters
     ----------
     backbones : sequence of str, default=("pocket",)
-        Names of networks; any of them may be a module, or a callable that makes one.
-
+        Names of networks, modules, or callables that return a module.
     task : {"classification", "regression"}, default="classification"
-        Which heads and which fine-tuned estimator are meant.
-
+        Which heads and which fine-tuned estimator to use.
     heads : sequence or None, default=None
-        What is trained on frozen features behind a ``StandardScaler``. Each is a
-        name, an estimator, or a pair of an estimator and its grid:
+        What is trained on standardised frozen features. Each head is a name, an
+        estimator, or a pair of an estimator and its grid. Names are
 
-        - for classification ``"logistic"``, ``"svc"``, ``"linear_svc"``, ``"knn"``
-          and ``"forest"``; None is ``("logistic", "svc")``;
-        - for regression ``"ridge"``, ``"svr"``, ``"knn"`` and ``"forest"``; None is
-          ``("ridge", "svr")``.
+        - ``"logistic"``, ``"svc"``, ``"linear_svc"``, ``"knn"`` and ``"forest"`` for
+          classification; None means the first two;
+        - ``"ridge"``, ``"svr"``, ``"knn"`` and ``"forest"`` for regression; None means
+          the first two.
 
         An empty sequence leaves this strategy out.
-
     unfreeze : sequence or None, default=("head", 1)
         Values of ``unfreeze`` for the fine-tuned estimator. None or an empty sequence
         leaves this strategy out.
-
-    weights : str, path, None or dict, default="default"
-        Weights of the networks; a dict gives them by the name of the backbone, and
-        backbones that it does not name get ``"default"``.
-
-    image_size, image_shape, cache, device, random_state
-        Passed to every estimator that has such a parameter.
-
-    features : dict or None, default=None
-        More parameters of ``PretrainedFeatures``; a list or tuple of values is a
-        choice that the search makes, as in ``{"pool": ["avg", "avgmax"]}``.
-
-    fine_tuning : dict or None, default=None
-        More parameters of the fine-tuned estimator, in the same way:
-        ``{"lr": [1e-4, 1e-3], "max_epochs": [10]}``.
-
+    weights, image_size, image_shape, cache, device, random_state
+        Passed to every estimator. A dict gives weights by the name of the backbone;
+        backbones it does not name get ``"default"``.
+    features, fine_tuning : dict or None, default=None
+        More parameters of ``PretrainedFeatures`` and of the fine-tuned estimator. The
+        search chooses from a list or tuple: ``{"lr": [1e-4, 1e-3], "max_epochs": 10}``.
     sampling : {"grid", "random"}, default="grid"
-        ``"grid"`` gives lists of values. ``"random"`` gives distributions for what is
-        continuous (``C``, ``gamma``, ``alpha``, ``lr``), for ``RandomizedSearchCV``
-        and ``HalvingRandomSearchCV``.
+        ``"grid"`` gives lists of values. ``"random"`` gives distributions of
+        continuous parameters (``C``, ``gamma``, ``alpha``, ``lr``), for
+        ``RandomizedSearchCV`` and ``HalvingRandomSearchCV``.
 
     Returns
     -------
     estimator : Pipeline
-        To search over; as it is, the first candidate.
-
+        The estimator to search over. Unchanged, it is the first candidate.
     param_grid : list of dict
-        One dict for each head and for fine-tuning.
-
-    See Also
-    --------
-    prime : Embeds what a search will need once, before workers start.
-    compare : Answers the same question with baselines, intervals and costs.
+        One dict for each head, and one for fine-tuning.
 
     Notes
     -----
-    Images are embedded once for each backbone, however many candidates and folds
-    there are, as long as ``cache`` is not None. With ``n_jobs`` above 1, call
-    :func:`prime` before the search: the network then runs in this process, on its GPU
-    if there is one, and workers that only train heads do not even import torch.
-
-    For Optuna and other optimisers that suggest one value at a time, number the
-    candidates: ``candidates = ParameterGrid(param_grid)``, then
-    ``estimator.set_params(**candidates[trial.suggest_int("i", 0,
-    len(candidates) - 1)])``.
+    Each backbone sees each image once, however many candidates and folds there are,
+    unless ``cache`` is None. With ``n_jobs`` above 1, call :func:`prime` first.
+    Optimisers that suggest one value at a time, such as Optuna, can choose the number
+    of a candidate in ``sklearn.model_selection.ParameterGrid(param_grid)``.
 
     Examples
     --------
@@ -133,40 +136,84 @@ def strategy_grid(
     >>> bool(search.best_score_ > 0.9)
     True
     """
-    backbones = [backbones] if isinstance(backbones, str) else list(backbones)
-    if not backbones:
-        raise ValueError("backbones is empty. Name at least one network.")
-    check_names(weights, backbones)
     heads = [heads] if isinstance(heads, str) else heads
-    shared = {
-        "image_size": image_size,
-        "image_shape": image_shape,
-        "cache": cache,
-        "device": device,
-        "random_state": random_state,
-    }
-    grids = []
-    for group, group_weights in _by_weights(backbones, weights):
-        common = {**shared, "backbone": group[0], "weights": group_weights}
+    by_weights: list[tuple[list, Any]] = []
+    for backbone, wanted in backbones_with_weights(backbones, weights):
+        group = next((group for group, known in by_weights if known == wanted), None)
+        if group is None:
+            by_weights.append(([backbone], wanted))
+        else:
+            group.append(backbone)
+    grids: list[dict[str, list]] = []
+    for group, group_weights in by_weights:
+        common = {
+            "backbone": group[0],
+            "weights": group_weights,
+            "image_size": image_size,
+            "image_shape": image_shape,
+            "cache": cache,
+            "device": device,
+            "random_state": random_state,
+        }
         for head in default_heads(task) if heads is None else heads:
-            grids.append(_frozen_grid(head, task, group, common, features, sampling))
-        if unfreeze is not None and len(unfreeze):
+            fixed, choices = fixed_and_choices(features)
+            extractor = PretrainedFeatures(**{**common, **fixed})
+            _, estimator, head_grid = read_head(head, task, random_state)
             grids.append(
-                _fine_tuning_grid(
-                    list(unfreeze), task, group, common, fine_tuning, sampling
-                )
+                {
+                    "model": [frozen_model(extractor, estimator)],
+                    "model__features__backbone": group,
+                    **_prefixed("model__features__", choices, "grid"),
+                    **_prefixed("model__head__", head_grid, sampling),
+                }
+            )
+        if unfreeze is not None and len(unfreeze):
+            fixed, choices = fixed_and_choices(fine_tuning)
+            grids.append(
+                {
+                    "model": [fine_tuned_class(task)(**{**common, **fixed})],
+                    "model__backbone": group,
+                    "model__unfreeze": list(unfreeze),
+                    **_prefixed("model__", choices, sampling),
+                }
             )
     if not grids:
         raise ValueError(
-            "heads and unfreeze are both empty, which leaves nothing to search over. "
-            "Give at least one head, or one value of unfreeze."
+            "heads and unfreeze are both empty, so there is nothing to search over. "
+            "Pass at least one head, or one value of unfreeze."
         )
     return Pipeline([("model", grids[0]["model"][0])]), grids
 
 
-def default_heads(task: str) -> tuple[str, ...]:
-    """Return the heads that are tried when none are named."""
+def default_heads(task: str) -> tuple[str, str]:
+    """Return the linear head and the kernel machine that are tried by default."""
     return ("logistic", "svc") if task == "classification" else ("ridge", "svr")
+
+
+def read_head(head, task: str, random_state) -> tuple[str, BaseEstimator, dict]:
+    """Return the name, the estimator and the grid that ``head`` stands for.
+
+    ``head`` is a name, an estimator, or a pair of an estimator and its grid.
+    """
+    if isinstance(head, str):
+        if head not in _HEADS[task]:
+            raise ValueError(
+                f"heads: {head!r} is not known for {task}. Pass one of "
+                f"{', '.join(_HEADS[task])}, an estimator, or a pair (estimator, grid)."
+            )
+        make, grid = _HEADS[task][head]
+        estimator = make()
+        if "random_state" in estimator.get_params(deep=False):
+            estimator.set_params(random_state=random_state)
+        return head, estimator, grid
+    is_pair = isinstance(head, tuple | list) and len(head) == 2
+    estimator, grid = head if is_pair else (head, {})
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        raise ValueError(
+            f"heads: {head!r} is not a head. Pass a name, an estimator, or a pair "
+            "(estimator, grid)."
+        )
+    return type(estimator).__name__, clone(estimator), grid
 
 
 def frozen_model(features: BaseEstimator, head: BaseEstimator) -> Pipeline:
@@ -183,61 +230,8 @@ def fine_tuned_class(task: str) -> type[BaseEstimator]:
     return FineTunedClassifier if task == "classification" else FineTunedRegressor
 
 
-def _by_weights(backbones: Sequence, weights) -> Iterable[tuple[list, Any]]:
-    """Yield backbones that share their weights, so that one dict holds them."""
-    groups: list[tuple[list, Any]] = []
-    for backbone in backbones:
-        wanted = weights_of(backbone, weights)
-        for group, known in groups:
-            if known == wanted:
-                group.append(backbone)
-                break
-        else:
-            groups.append(([backbone], wanted))
-    yield from groups
-
-
-def _frozen_grid(
-    head, task: str, backbones: list, common: dict, features: dict | None, sampling: str
-) -> dict[str, list]:
-    """Return the part of the grid with one head on frozen features."""
-    estimator, grid = head_and_grid(head, task, common["random_state"])
-    fixed, choices = fixed_and_choices(features)
-    extractor = PretrainedFeatures(**{**common, **fixed})
-    return {
-        "model": [frozen_model(extractor, estimator)],
-        "model__features__backbone": backbones,
-        **{f"model__features__{name}": values for name, values in choices.items()},
-        **{
-            f"model__head__{name}": _spread(name, values, sampling)
-            for name, values in grid.items()
-        },
-    }
-
-
-def _fine_tuning_grid(
-    unfreeze: list,
-    task: str,
-    backbones: list,
-    common: dict,
-    fine_tuning: dict | None,
-    sampling: str,
-) -> dict[str, list]:
-    """Return the part of the grid with fine-tuning."""
-    fixed, choices = fixed_and_choices(fine_tuning)
-    return {
-        "model": [fine_tuned_class(task)(**{**common, **fixed})],
-        "model__backbone": backbones,
-        "model__unfreeze": unfreeze,
-        **{
-            f"model__{name}": _spread(name, values, sampling)
-            for name, values in choices.items()
-        },
-    }
-
-
 def fixed_and_choices(params: Mapping | None) -> tuple[dict, dict]:
-    """Return parameters that are set, and those among whose values to choose."""
+    """Return the parameters with one value, and those with several to choose from."""
     params = params or {}
     choices = {
         name: list(values)
@@ -247,10 +241,13 @@ def fixed_and_choices(params: Mapping | None) -> tuple[dict, dict]:
     return {k: v for k, v in params.items() if k not in choices}, choices
 
 
-def _spread(name: str, values: list, sampling: str):
-    """Return the distribution between the least and the largest of some rates."""
-    if sampling == "grid" or name not in ("C", "alpha", "gamma", "lr"):
-        return values
-    if len(values) < 2 or not all(isinstance(value, float) for value in values):
-        return values
-    return loguniform(min(values), max(values))
+def _prefixed(prefix: str, grid: Mapping, sampling: str) -> dict:
+    """Return a part of the grid under the names that the search uses."""
+    found = dict(grid)
+    for name in {"C", "alpha", "gamma", "lr"} & grid.keys():
+        are_floats = len(grid[name]) > 1 and all(
+            isinstance(v, float) for v in grid[name]
+        )
+        if sampling == "random" and are_floats:
+            found[name] = loguniform(min(grid[name]), max(grid[name]))
+    return {prefix + name: values for name, values in found.items()}

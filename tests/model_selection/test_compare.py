@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_digits
-from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import check_scoring
 from sklearn.model_selection import (
     GridSearchCV,
     KFold,
@@ -21,11 +18,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sktl import PretrainedFeatures
+from sktl import FineTunedClassifier, PretrainedFeatures
 from sktl.engine import images_embedded
 from sktl.exceptions import DuplicateImagesWarning, UnreadableImageError
 from sktl.model_selection import compare
-from sktl.model_selection._trial import Rules, fit_chosen
 
 # What makes a small comparison: one head, no fine-tuning, no search for copies.
 QUICK = {
@@ -36,12 +32,6 @@ QUICK = {
     "duplicates": "ignore",
     "cv": 3,
 }
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(n_class=4, return_X_y=True)
-    return X[:120], y[:120]
 
 
 @pytest.fixture(scope="module")
@@ -213,29 +203,41 @@ def test_groups_stay_on_one_side(digits):
 
 
 def test_groups_reach_the_inner_search():
-    # Each row five times, labels by chance: without groups, the inner search sees
+    # Each image five times, labels by chance: without groups, the inner search sees
     # copies on both sides and finds that learning them by heart pays.
     rng = np.random.default_rng(0)
-    X = np.repeat(rng.normal(size=(40, 60)), 5, axis=0)
+    X = np.repeat(rng.integers(0, 256, (40, 16, 16), dtype=np.uint8), 5, axis=0)
     y = np.repeat(np.arange(40) % 4 == 0, 5)
-    groups = np.repeat(np.arange(40), 5)
-    rules = Rules("classification", np.unique(y), check_scoring(SVC()), 3, 0)
-    grid = {"C": [1e-8, 1e3]}
-    _, loose = fit_chosen(LogisticRegression(), grid, X, y, None, rules)
-    _, grouped = fit_chosen(LogisticRegression(), grid, X, y, groups, rules)
-    assert (loose["C"], grouped["C"]) == (1e3, 1e-8)
+    head = (LogisticRegression(), {"C": [1e-8, 1e3]})
+    loose = compare(X, y, **{**QUICK, "heads": [head]})
+    grouped = compare(
+        X, y, **{**QUICK, "heads": [head]}, groups=np.repeat(np.arange(40), 5)
+    )
+    assert loose.best_params_["head__C"] == 1e3
+    rows = [row for row in grouped.table if row["strategy"] == "frozen"]
+    assert rows[0]["params"]["head__C"] == 1e-8
 
 
-def test_groups_reach_fine_tuning():
-    class Witness(DummyClassifier):
-        def fit(self, X, y, sample_weight=None, groups=None):
-            self.seen_ = groups
-            return super().fit(X, y)
+def test_groups_reach_fine_tuning(digits, monkeypatch):
+    X, y = digits
+    groups = np.arange(len(y)) // 2
+    seen, fit = [], FineTunedClassifier.fit
 
-    y = np.arange(6) % 2
-    rules = Rules("classification", np.unique(y), check_scoring(SVC()), 3, 0)
-    fitted, _ = fit_chosen(Witness(), {}, np.zeros((6, 1)), y, y, rules)
-    assert_array_equal(fitted.seen_, y)
+    def witness(self, X, y, sample_weight=None, groups=None):
+        seen.append(groups)
+        return fit(self, X, y, sample_weight, groups)
+
+    monkeypatch.setattr(FineTunedClassifier, "fit", witness)
+    found = compare(
+        X,
+        y,
+        **{**QUICK, "heads": [], "unfreeze": ["head"], "baselines": []},
+        fine_tuning={"max_epochs": 1, "augment": "none"},
+        groups=groups,
+        refit=False,
+    )
+    for given, (train, _) in zip(seen, found.splits_, strict=True):
+        assert_array_equal(given, groups[train])
 
 
 def with_copies(digits):
@@ -267,7 +269,7 @@ def test_copies_can_be_kept_together(digits):
 def test_copies_with_different_labels_are_warned_of(digits):
     X, y = with_copies(digits)
     y[120] = (y[120] + 1) % 4
-    with pytest.warns(DuplicateImagesWarning, match="1 pairs of copies have different"):
+    with pytest.warns(DuplicateImagesWarning, match="1 pair of copies has different"):
         compare(X, y, **{**QUICK, "duplicates": "group"})
 
 
@@ -321,7 +323,8 @@ def test_splits_that_leave_images_out(digits):
     found = compare(X, y, **{**QUICK, "cv": cv})
     assert found.tested_.sum() == 30
     assert np.isnan(found.table[0]["low"])
-    assert "1 splits" in repr(found)
+    assert "1 split:" in repr(found)
+    assert "There is no confidence interval" in found.summary()
 
 
 def test_undefined_scores_come_last(digits):
@@ -350,7 +353,7 @@ def test_prints_plots_and_becomes_a_frame(everything):
     assert list(frame["name"]) == [row["name"] for row in everything.table]
 
 
-def test_plot_has_a_point_for_each_contender(everything):
+def test_plot_has_a_point_for_each_candidate(everything):
     figure = pytest.importorskip("matplotlib.figure").Figure()
     ax = everything.plot(figure.add_subplot())
     labels = [text.get_text() for text in ax.get_yticklabels()]
@@ -373,18 +376,19 @@ def test_says_when_no_network_beats_a_baseline():
     ("y", "changes", "message"),
     [
         (np.zeros(120), {}, "one class only"),
-        (np.zeros(119), {}, "120 images and y has 119"),
+        (np.zeros(119), {}, r"inconsistent numbers of samples: \[120, 119\]"),
         (np.r_[0, 0, np.ones(118)], {}, "Class 0.0 has 2 images, fewer than cv=3"),
         (["a", *["b"] * 119], {}, "Class a has 1 image, fewer than cv=3"),
-        (np.arange(120) % 2, {"cv": 121}, "more than there are images"),
-        (np.arange(120) % 2, {"cv": 1}, "at least 2"),
+        (np.arange(120) % 2, {"cv": 121}, "fewer than cv=121 folds"),
+        (np.arange(120) / 7, {"cv": 121}, "greater than the number of samples"),
+        (np.arange(120) % 2, {"cv": 1}, "n_splits=2 or more"),
         (np.arange(120) % 2, {"groups": np.arange(120) % 2}, "there are groups"),
-        (np.arange(120) % 2, {"groups": [1, 2]}, "groups has 2 entries"),
+        (np.arange(120) % 2, {"groups": [1, 2]}, r"samples: \[120, 120, 2\]"),
         (np.r_[np.nan, np.ones(119)], {}, "NaN"),
         (np.array([None] * 2 + ["a"] * 118, dtype=object), {}, "missing labels"),
         (np.arange(120) % 2, {"baselines": ["pixel"]}, "'pixel' is unknown"),
         (np.arange(120) % 2, {"heads": [], "baselines": []}, "all empty"),
-        (np.arange(120) % 2, {"heads": ["svc", "svc"]}, "Two contenders"),
+        (np.arange(120) % 2, {"heads": ["svc", "svc"]}, "2 candidates are called"),
         (np.arange(120) % 2, {"backbones": []}, "backbones is empty"),
         (np.arange(120) % 2, {"weights": {"lenet": None}}, "'lenet', which is not"),
         (np.arange(120) / 7, {"task": "classification"}, "task='regression'"),
@@ -415,7 +419,7 @@ def test_unreadable_images_are_all_named_before_any_work(stripe_paths, tmp_path)
 def test_a_class_of_one_group_is_refused(digits):
     X, y = digits
     groups = np.where(y == 3, 0, np.arange(len(y)))
-    with pytest.raises(ValueError, match="class 3 are of one group"):
+    with pytest.raises(ValueError, match="class 3 are in one group"):
         compare(X, y, **QUICK, groups=groups)
 
 

@@ -5,7 +5,6 @@ import os
 import numpy as np
 import pytest
 from scipy.stats import loguniform
-from sklearn.datasets import load_digits
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -19,12 +18,6 @@ from sklearn.pipeline import Pipeline
 from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
 from sktl.engine import images_embedded
 from sktl.model_selection import prime, strategy_grid
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(n_class=3, return_X_y=True)
-    return X[:90], y[:90]
 
 
 def test_spans_both_strategies():
@@ -105,7 +98,7 @@ def test_choices_and_fixed_parameters():
         ({"backbones": []}, "backbones is empty"),
         ({"heads": [], "unfreeze": None}, "both empty"),
         ({"heads": ["svm"]}, "'svm' is not known for classification"),
-        ({"heads": [3]}, "3 is no head"),
+        ({"heads": [3]}, "3 is not a head"),
         ({"weights": {"resnet19": None}}, "'resnet19', which is not among"),
         ({"task": "ranking"}, "task"),
     ],
@@ -128,8 +121,7 @@ def test_grid_search_embeds_once_and_finds_a_good_model(digits, n_jobs, tmp_path
     )
     search = GridSearchCV(estimator, grid, cv=3, n_jobs=n_jobs)
     before = images_embedded()
-    priming = prime(search, X, y)
-    assert priming.embedded == images_embedded() - before == len(X)
+    assert prime(search, X, y) == images_embedded() - before == len(X)
     search.fit(X, y)
     assert images_embedded() - before == len(X)
     assert search.best_score_ > 0.9

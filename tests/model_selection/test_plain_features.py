@@ -1,4 +1,4 @@
-"""The baselines without a network: their numbers, and the scikit-learn contract."""
+"""Plain features without a network: their numbers, and the scikit-learn contract."""
 
 import numpy as np
 import pytest

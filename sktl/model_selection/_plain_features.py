@@ -1,8 +1,11 @@
-"""Plain descriptions of images without a network: the baselines that it has to beat."""
+"""Plain features of images, without a network: baselines that a network has to beat."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import (
@@ -12,99 +15,84 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from sktl.exceptions import UnreadableImageError
 from sktl.images import (
     ImageRows,
     Recipe,
     check_value_range,
-    is_flat,
     learn_value_range,
+    read_images,
 )
-from sktl.model_selection._each_row import each_row
 
 # The size at which colours are counted: small enough to be fast, and far more pixels
 # than a histogram has bins.
 _COLOR_SIZE = 64
+_MOST_NAMED = 20
 
 
-class _Descriptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Images of any form → one vector each, a function of the image alone."""
+class PlainFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A vector for each image, computed from nothing but its pixels.
+
+    A subclass says how images are brought to one size (``_recipe``) and what is in the
+    vector (``_describe``).
+    """
 
     _parameter_constraints: dict = {
         "image_shape": [list, tuple, None],
         "value_range": [list, tuple, None],
     }
 
+    def __init__(self, *, image_shape=None, value_range=None):
+        self.image_shape = image_shape
+        self.value_range = value_range
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the pixel scale, where the type of the pixels does not say it.
+        """Learn the pixel scale, where the type of the pixels does not fix it.
 
         Parameters
         ----------
         X : array-like of images
             Arrays, paths, encoded bytes, PIL images or flattened rows.
-
         y : Ignored
             Not used, present for API consistency.
-
-        Returns
-        -------
-        self : object
-            The fitted transformer.
         """
-        rows = self._rows_of(X, reset=True)
-        self.value_range_ = learn_value_range(rows, self.value_range)
-        self._n_features_out = self._n_features()
+        images = read_images(self, X, reset=True)
+        self.value_range_ = learn_value_range(images, self.value_range)
+        recipe = self._recipe()
+        black = np.zeros((recipe.channels, *recipe.size), dtype=np.float32)
+        self._n_features_out = len(self._describe(black))
         return self
 
     def transform(self, X):
-        """Describe images.
+        """Return the features of images, as rows of float32.
 
         Parameters
         ----------
         X : array-like of images
-            As in ``fit``; another form of images is welcome.
-
-        Returns
-        -------
-        features : ndarray of shape (n_samples, n_features_out), dtype float32
-            One row for each image, in the order of X.
+            As in ``fit``; the form may differ.
         """
         check_is_fitted(self)
-        rows = self._rows_of(X, reset=False)
-        check_value_range(rows, self.value_range_)
+        images = read_images(self, X, reset=False)
+        check_value_range(images, self.value_range_)
         recipe = self._recipe()
 
         def compute(i: int) -> np.ndarray:
-            pixels = rows.prepare(i, recipe, self.value_range_).numpy()
+            pixels = images.prepare(i, recipe, self.value_range_).numpy()
             full = 255.0 if pixels.dtype == np.uint8 else 1.0
             return self._describe(pixels.astype(np.float32) / full)
 
-        return np.stack(each_row(rows, compute)).astype(np.float32)
+        return np.stack(for_each_image(images, compute)).astype(np.float32, copy=False)
 
     def _recipe(self) -> Recipe:
         """Return how images are brought to one size."""
         raise NotImplementedError
 
-    def _n_features(self) -> int:
-        """Return the length of the vector."""
-        raise NotImplementedError
-
     def _describe(self, pixels: np.ndarray) -> np.ndarray:
         """Return the vector of one image: (channels, h, w), black 0 and white 1."""
         raise NotImplementedError
-
-    def _rows_of(self, X, *, reset: bool) -> ImageRows:
-        """Read X as images; rows of a table also go through scikit-learn's checks."""
-        if is_flat(X):
-            X = validate_data(self, X, reset=reset, dtype="numeric")
-        elif hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        elif reset:
-            for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-        return ImageRows.of(X, image_shape=self.image_shape)
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_n_features_out")
@@ -117,40 +105,26 @@ class _Descriptor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return tags
 
 
-class SmallPixels(_Descriptor):
+class SmallPixels(PlainFeatures):
     """Shrink images and take their pixels as features.
 
-    What can be learned without any network. A transfer that does not beat a head on
-    these features has transferred nothing.
+    A pretrained network that does not beat a head on these features is of no use.
 
     Parameters
     ----------
     size : int, default=16
         Height and width to which images are stretched.
-
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of images that come as
         rows of a table; None infers it.
-
     value_range : (float, float) or None, default=None
         The pixel values that mean black and white; None takes the full range of
-        integer types and learns it from X in ``fit`` for other types.
+        integer types and learns it from X in ``fit`` for others.
 
     Attributes
     ----------
     value_range_ : (float, float) or None
-        The pixel values that mean black and white; None where the type says it.
-
-    n_features_in_ : int
-        Columns of X, when X is a table.
-
-    feature_names_in_ : ndarray of str
-        Names of the columns of X, when X is a data frame.
-
-    See Also
-    --------
-    ColorHistogram : The colours of an image, wherever they are.
-    compare : Sets these baselines beside pretrained networks.
+        The pixel values that mean black and white; None where the type fixes them.
 
     Examples
     --------
@@ -162,59 +136,33 @@ class SmallPixels(_Descriptor):
 
     _parameter_constraints: dict = {
         "size": [Interval(Integral, 1, None, closed="left")],
-        **_Descriptor._parameter_constraints,
+        **PlainFeatures._parameter_constraints,
     }
 
     def __init__(self, size=16, *, image_shape=None, value_range=None):
+        super().__init__(image_shape=image_shape, value_range=value_range)
         self.size = size
-        self.image_shape = image_shape
-        self.value_range = value_range
 
     def _recipe(self) -> Recipe:
         return Recipe(size=(self.size, self.size), resize=None)
-
-    def _n_features(self) -> int:
-        return 3 * self.size**2
 
     def _describe(self, pixels: np.ndarray) -> np.ndarray:
         return pixels.ravel()
 
 
-class ColorHistogram(_Descriptor):
-    """Count the colours of images, wherever they are in the image.
+class ColorHistogram(PlainFeatures):
+    """Count the colours of images, wherever in the image they are.
 
-    Each feature is the square root of the share of pixels of one hue, saturation and
-    brightness; the root makes the distance between two histograms the Hellinger
-    distance, which linear heads and kernels handle better than raw counts.
+    Each feature is the square root of the share of pixels with one hue, saturation and
+    brightness. The distance between two such histograms is the Hellinger distance,
+    which suits linear heads and kernels better than that of raw counts.
 
     Parameters
     ----------
     bins : (int, int, int), default=(8, 4, 4)
         Steps of hue, of saturation and of brightness.
-
-    image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)`` of images that come as
-        rows of a table; None infers it.
-
-    value_range : (float, float) or None, default=None
-        The pixel values that mean black and white; None takes the full range of
-        integer types and learns it from X in ``fit`` for other types.
-
-    Attributes
-    ----------
-    value_range_ : (float, float) or None
-        The pixel values that mean black and white; None where the type says it.
-
-    n_features_in_ : int
-        Columns of X, when X is a table.
-
-    feature_names_in_ : ndarray of str
-        Names of the columns of X, when X is a data frame.
-
-    See Also
-    --------
-    SmallPixels : The pixels themselves, where they are.
-    compare : Sets these baselines beside pretrained networks.
+    image_shape, value_range
+        As in :class:`SmallPixels`, and so is the attribute ``value_range_``.
 
     Examples
     --------
@@ -227,36 +175,32 @@ class ColorHistogram(_Descriptor):
 
     _parameter_constraints: dict = {
         "bins": [list, tuple],
-        **_Descriptor._parameter_constraints,
+        **PlainFeatures._parameter_constraints,
     }
 
     def __init__(self, bins=(8, 4, 4), *, image_shape=None, value_range=None):
+        super().__init__(image_shape=image_shape, value_range=value_range)
         self.bins = bins
-        self.image_shape = image_shape
-        self.value_range = value_range
 
     def _recipe(self) -> Recipe:
         size = (_COLOR_SIZE, _COLOR_SIZE)
         return Recipe(size=size, resize=None, interpolation="nearest")
 
-    def _n_features(self) -> int:
-        bins = tuple(self.bins)
-        if len(bins) != 3 or not all(isinstance(b, Integral) and b > 0 for b in bins):
+    def _describe(self, pixels: np.ndarray) -> np.ndarray:
+        steps = tuple(self.bins)
+        if [isinstance(n, int | np.integer) and n > 0 for n in steps] != [True] * 3:
             raise ValueError(
                 f"bins={self.bins!r} has to be three positive ints: steps of hue, "
                 "saturation and brightness."
             )
-        return int(np.prod(bins))
-
-    def _describe(self, pixels: np.ndarray) -> np.ndarray:
-        steps = tuple(self.bins)
         hsv = _hue_saturation_value(np.clip(pixels.reshape(3, -1), 0, 1))
         indices = [
             np.minimum((channel * n).astype(np.intp), n - 1)
             for channel, n in zip(hsv, steps, strict=True)
         ]
-        flat = np.ravel_multi_index(indices, steps)
-        counts = np.bincount(flat, minlength=int(np.prod(steps)))
+        counts = np.bincount(
+            np.ravel_multi_index(indices, steps), minlength=int(np.prod(steps))
+        )
         return np.sqrt(counts / counts.sum())
 
 
@@ -273,3 +217,27 @@ def _hue_saturation_value(rgb: np.ndarray) -> np.ndarray:
     )
     saturation = chroma / np.where(value > 0, value, 1)
     return np.stack([hue / 6 * (chroma > 0), saturation, value])
+
+
+def for_each_image(images: ImageRows, compute: Callable[[int], Any]) -> list:
+    """Return ``compute(i)`` for every row, in order, with threads.
+
+    One error names all images that cannot be read.
+    """
+
+    def attempt(i: int) -> Any:
+        try:
+            return compute(i)
+        except UnreadableImageError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
+        results = list(pool.map(attempt, range(len(images))))
+    errors = [result for result in results if isinstance(result, UnreadableImageError)]
+    if errors:
+        named = "; ".join(map(str, errors[:_MOST_NAMED]))
+        raise UnreadableImageError(
+            f"{len(errors)} of {len(images)} images cannot be read: {named}. "
+            "Remove them."
+        ) from errors[0]
+    return results
