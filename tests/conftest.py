@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,12 @@ def real_data():
     if not folder or not Path(folder).is_dir():
         pytest.skip("SKTL_TEST_DATA names no folder of real images")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels as flat rows, and labels."""
+    return load_digits(return_X_y=True)
 
 
 @pytest.fixture(scope="session")
