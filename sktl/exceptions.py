@@ -1,7 +1,7 @@
-"""The errors and warnings that sktl raises, one class for each way to mend them.
+"""The errors and warnings of sktl, one class for each kind of fix.
 
 Every error is also the builtin that a caller would expect (``ValueError``,
-``OSError``, ``ImportError``), so code that knows nothing of sktl catches it too.
+``OSError``, ``ImportError``), so code that does not know sktl can catch it too.
 """
 
 __all__ = [
@@ -51,7 +51,7 @@ class StageNotFoundError(SktlError, ValueError):
 
 
 class WeightsUnavailableError(SktlError, OSError):
-    """The weights of a backbone are not on this machine and cannot be fetched."""
+    """The weights of a backbone are not on this machine and cannot be downloaded."""
 
 
 class WeightsMismatchError(SktlError, ValueError):
@@ -59,23 +59,23 @@ class WeightsMismatchError(SktlError, ValueError):
 
 
 class ActivationMapError(SktlError, ValueError):
-    """The scores of an estimator are no sum over places in the image."""
+    """The scores of an estimator are not a sum over image positions."""
 
 
 class ModelFileError(SktlError, ValueError):
-    """A model file is foreign, damaged, altered, or of another format version."""
+    """A file is not a model file, or is damaged, altered or of another version."""
 
 
 class UnstorableModelError(SktlError, TypeError):
-    """A model holds what a model file cannot hold, because it would be code."""
+    """A model contains code, which a model file cannot hold."""
 
 
 class MissingExtraError(SktlError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed but not installed."""
 
 
 class CompilationError(SktlError, RuntimeError):
-    """torch.compile, asked for by ``engine="compile"``, cannot build the network."""
+    """``engine="compile"`` is set, and torch.compile cannot compile the network."""
 
 
 class UnreadableImageWarning(UserWarning):
@@ -83,16 +83,16 @@ class UnreadableImageWarning(UserWarning):
 
 
 class DataConversionWarning(UserWarning):
-    """X was read in a way that its owner may not have meant."""
+    """X was read in a way that you may not have meant."""
 
 
 class DuplicateImagesWarning(UserWarning):
-    """Copies of an image flatter a score, or carry different labels."""
+    """Copies of an image inflate a score, or have different labels."""
 
 
 class CacheWarning(UserWarning):
-    """The embedding store cannot be used; results are right but are recomputed."""
+    """The embedding store cannot be used; results are right but not kept."""
 
 
 class ModelFileWarning(UserWarning):
-    """A model file does not hold, or may not give back, all that was there."""
+    """A model file does not hold the whole model, or may not restore it exactly."""
