@@ -1,7 +1,7 @@
-"""The errors and warnings of sktl, one class for each kind of fix.
+"""The errors and warnings of sktl, one class for each way to fix the problem.
 
 Every error is also the builtin that a caller would expect (``ValueError``,
-``OSError``, ``ImportError``), so code that does not know sktl can catch it too.
+``OSError``, ``ImportError``), so code that does not know sktl catches it too.
 """
 
 __all__ = [
@@ -31,19 +31,19 @@ class SktlError(Exception):
 
 
 class ImageInputError(SktlError, ValueError):
-    """X cannot be read as a collection of images."""
+    """X is not a collection of images."""
 
 
 class UnreadableImageError(ImageInputError):
-    """One or more rows of X hold no readable image."""
+    """One or more images in X cannot be read."""
 
 
 class ValueRangeError(ImageInputError):
-    """The pixel values of X are on another scale than those seen in ``fit``."""
+    """The pixels of X are on a different scale from those seen in ``fit``."""
 
 
 class BackboneNotFoundError(SktlError, ValueError):
-    """No backbone has this name."""
+    """There is no backbone with this name."""
 
 
 class StageNotFoundError(SktlError, ValueError):
@@ -55,7 +55,7 @@ class WeightsUnavailableError(SktlError, OSError):
 
 
 class WeightsMismatchError(SktlError, ValueError):
-    """A weights file does not belong to the backbone, or was altered."""
+    """A weights file belongs to another backbone, or was changed."""
 
 
 class ActivationMapError(SktlError, ValueError):
@@ -63,11 +63,11 @@ class ActivationMapError(SktlError, ValueError):
 
 
 class ModelFileError(SktlError, ValueError):
-    """A file is not a model file, or is damaged, altered or of another version."""
+    """A file is not a model file, is damaged, or has an unsupported format version."""
 
 
 class UnstorableModelError(SktlError, TypeError):
-    """A model contains code, which a model file cannot hold."""
+    """A model contains code of its own, which a model file cannot hold."""
 
 
 class MissingExtraError(SktlError, ImportError):
@@ -75,15 +75,15 @@ class MissingExtraError(SktlError, ImportError):
 
 
 class CompilationError(SktlError, RuntimeError):
-    """``engine="compile"`` is set, and torch.compile cannot compile the network."""
+    """``torch.compile``, used by ``engine="compile"``, cannot compile the network."""
 
 
 class UnreadableImageWarning(UserWarning):
-    """Rows without a readable image became NaN because of ``on_error="nan"``."""
+    """Images could not be read, and ``on_error="nan"`` made their rows NaN."""
 
 
 class DataConversionWarning(UserWarning):
-    """X was read in a way that you may not have meant."""
+    """X was read in a way that may not be what you meant."""
 
 
 class DuplicateImagesWarning(UserWarning):
@@ -91,8 +91,8 @@ class DuplicateImagesWarning(UserWarning):
 
 
 class CacheWarning(UserWarning):
-    """The embedding store cannot be used; results are right but not kept."""
+    """The embedding store cannot be used; results are correct but not reused."""
 
 
 class ModelFileWarning(UserWarning):
-    """A model file does not hold the whole model, or may not restore it exactly."""
+    """A model file leaves something out, or may not restore it exactly."""
