@@ -2,7 +2,7 @@
 How many stages should be trained?
 ==================================
 
-``unfreeze`` says where the network is cut. The stages behind the cut are trained on
+``unfreeze`` says where the network is cut. The stages after the cut are trained on
 your images, with a new head. Whether that pays depends on how different your images are
 from those the network was trained on. ``lenet5`` has learned digits in light strokes on
 a dark background. Here it sees digits from another source, once like that and once dark

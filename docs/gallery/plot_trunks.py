@@ -53,7 +53,7 @@ def map_of(name, stage):
 # the whole image. A segmentation trunk cannot afford that. Instead of the last
 # reductions it spreads its filters (dilation), and so sees as far without losing
 # positions. The trunk of a detector is a classifier with other weights; maps of several
-# sizes are added behind it.
+# sizes are added after it.
 
 names = {
     "resnet50": "classification",

@@ -42,7 +42,7 @@ search = GridSearchCV(
 # %%
 # These are eighty fits, but each image went through the network only ten times: once
 # for each cut and pooling. Early cuts cost less than late ones, because the stages
-# behind the cut are never computed.
+# after the cut are never computed.
 
 results = search.cv_results_
 fig, ax = plt.subplots(figsize=(7, 4))
