@@ -1,8 +1,8 @@
 """What all benchmarks share: interleaved repeats, medians with spread, JSON, a table.
 
-Contenders are run in turn, round after round, so that whatever else the machine does
-meets all of them; the first round is not counted. Rates of one run are comparable with
-each other, not with those of another machine or hour: quote ratios.
+Contenders take turns, round after round, so that other work on the machine affects all
+of them alike. The first round is not counted. Compare the rates within one run, not
+with those of another machine or another hour: quote ratios.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PACKAGES = [
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
     parser.add_argument(
@@ -57,8 +57,8 @@ def interleaved(
 ) -> dict[str, dict[str, float]]:
     """Time each case ``repeats`` times, in turn; seconds with quartiles.
 
-    ``cpu`` is the median of the seconds that all threads of this process computed. On
-    one thread it is the better measure when others use the machine too.
+    ``cpu`` is the median of the CPU seconds of all threads of this process. With one
+    thread it is the better measure if others use the machine too.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     cpu: dict[str, list[float]] = {name: [] for name in cases}

@@ -1,7 +1,7 @@
 """A linear head on embeddings, with the linear algebra on all threads or on one.
 
 Standardised random embeddings of common sizes, logistic and ridge regressions of
-scikit-learn, and the probe of fine-tuning, which always takes one thread.
+scikit-learn, and the probe of fine-tuning, which always uses one thread.
 
 Run with: python benchmarks/blas_threads.py
 """

@@ -1,13 +1,13 @@
-"""Time what stands between a file and a network: decoding, resizing, cropping.
+"""Time what happens between a file and a network: decoding, resizing, cropping.
 
 Run from the repository root::
 
     python benchmarks/decode.py
 
-One thread; photographs of 500 x 375 pixels as JPEG (synthetic, or those of the folder
-``--images``). Ways to prepare an image take turns, image by image, and the clock is the
-CPU time of the thread, so that a busy moment of the machine hits none of them. Prints
-one table and writes ``benchmarks/results/decode.json``.
+It uses one thread and photographs of 500 x 375 pixels as JPEG (synthetic, or from the
+folder ``--images``). The ways to prepare an image take turns, image by image. The clock
+is the CPU time of the thread, so other work on the machine does not count. Prints a
+table and writes ``benchmarks/results/decode.json``.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def grey_levels_apart(paths: list[str]) -> dict[str, dict[str, float]]:
 
 
 def time_of_rows(n: int = 50_000) -> float:
-    """Return the milliseconds that it takes to read a list of n paths as rows."""
+    """Return how many milliseconds it takes to read a list of n paths as rows."""
     X = [f"{i}.jpg" for i in range(n)]
     times = []
     for _ in range(7):

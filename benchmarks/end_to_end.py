@@ -1,4 +1,4 @@
-"""From JPEG files to embeddings: how much of the network's speed is left.
+"""From JPEG files to embeddings: how much of the network's speed remains.
 
 1,000 JPEGs of 500 x 375 pixels, decoded, resized, cropped and embedded.
 
@@ -64,7 +64,7 @@ def usual_way(network, paths, recipe, size):
 
 
 def others(paths, name):
-    """Return packages that do the same, where they are installed."""
+    """Return other packages that do the same, if they are installed."""
     cases = {}
     if name != "resnet18":
         return cases
@@ -162,7 +162,7 @@ def main():
                     alone = times["forward alone, " + case[6:]]["median"]
                     decoding = times["decoding alone"]["median"]
                     row["x forward alone"] = alone / seconds["median"]
-                    # Both take the same cores: their times add up.
+                    # Both use the same cores, so their times add up.
                     row["x best possible"] = (alone + decoding) / seconds["median"]
                 rows.append(row)
             print(f"{name}: done", flush=True)

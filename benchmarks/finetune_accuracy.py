@@ -1,12 +1,12 @@
 """Test accuracy of fine-tuning on real images, against the probe and a plain recipe.
 
-SqueezeNet's ImageNet weights, 600 training images of each set at small size (64 px
-satellite images, 80 px cats and dogs), the test sets that come with them. ``unfreeze``
-is chosen by cross-validation on the training images. The plain recipes train all
-layers behind a random head, on flips and crops drawn in every epoch: with the SGD of
-the PyTorch tutorial, and with AdamW at a tenth of its rate, which suits this network
-(it has no BatchNorm, and a random head on its large embeddings throws SGD off).
-Time is processor time.
+SqueezeNet with ImageNet weights, 600 training images of each set at small size (64 px
+satellite images, 80 px cats and dogs), and the test sets that come with them.
+``unfreeze`` is chosen by cross-validation on the training images. The plain recipes
+train all layers with a random head, on flips and crops drawn in every epoch: once with
+the SGD of the PyTorch tutorial, and once with AdamW at a tenth of its rate, which suits
+this network (it has no BatchNorm, and with a random head on its large embeddings SGD
+goes astray). Times are processor times.
 
 Run with: SKTL_TEST_DATA=<folder> python benchmarks/finetune_accuracy.py
 """
@@ -74,7 +74,7 @@ def timed(run):
 
 
 def tuned(name, **params):
-    """Return our estimator at its defaults."""
+    """Return our estimator with its defaults."""
     return FineTunedClassifier(
         NAME, weights=WEIGHTS, image_size=SIZES[name], random_state=0, **params
     )

@@ -1,18 +1,18 @@
 """Compare fine-tuning with fastai, Lightning and plain torch, side by side.
 
 All start from the same ImageNet weights of SqueezeNet, train on the same few images of
-two real sets for the same number of epochs, and are scored on the same test images;
-the images of each round are drawn anew. Each runs as its makers advise:
+two real sets for the same number of epochs, and are scored on the same test images.
+Each round draws new images. Each package is used as its documentation recommends:
 
 - fastai: ``vision_learner(...).fine_tune``, one epoch for the head and the others for
   everything, with its ``aug_transforms``;
 - Lightning: a random head and its ``BackboneFinetuning`` callback, which unfreezes the
   network after one epoch;
-- torch: all layers behind a random head, AdamW at 1e-4, a cosine schedule;
+- torch: all layers with a random head, AdamW at 1e-4, a cosine schedule;
 - sktl: the defaults, and with two stages unfrozen.
 
-Time is that of fitting, from files on the disk, with nothing kept from before. Peers
-that are not installed are left out.
+Time is the time of the fit, from files on the disk, with nothing kept from earlier
+runs. Packages that are not installed are left out.
 
 Run with: SKTL_TEST_DATA=<folder> python benchmarks/finetune_peers.py [--share 0.1]
 """
@@ -56,7 +56,7 @@ def load(name, n, seed):
     split = np.asarray(folder.split)
     rng = np.random.default_rng(seed)
     train = rng.permutation(np.flatnonzero(split == "train"))
-    # Every class once before chance takes over, so that no contender misses one.
+    # Draw every class once before drawing at random, so that none is missing.
     first = [train[np.flatnonzero(y[train] == label)[0]] for label in np.unique(y)]
     rest = train[~np.isin(train, first)]
     train = np.concatenate([first, rest])[: max(n, len(first))]
@@ -65,7 +65,7 @@ def load(name, n, seed):
 
 
 def pretrained(n_classes=None):
-    """Return the network with the weights that all begin with, and a new head."""
+    """Return the network with the weights that all start from, and a new head."""
     network = squeezenet1_0()
     network.load_state_dict(torch.load(WEIGHTS, weights_only=True))
     if n_classes is not None:
@@ -99,7 +99,7 @@ class Files(Dataset):
 
 @torch.no_grad()
 def guess(network, X, size):
-    """Return the classes that a torch network sees in images."""
+    """Return the classes that a torch network predicts for images."""
     network.eval()
     files = DataLoader(Files(X, np.zeros(len(X)), size, vary=False), 64)
     return torch.cat([network(batch).argmax(1) for batch, _ in files]).numpy()
@@ -141,7 +141,7 @@ def by_torch(X, y, size, seed):
 
 
 def by_lightning(X, y, size, seed):
-    """Fine-tune with Lightning: the head for an epoch, then the network as well."""
+    """Fine-tune with Lightning: the head for one epoch, then the network too."""
     import lightning
     from lightning.pytorch.callbacks import BackboneFinetuning
 
@@ -197,7 +197,7 @@ def by_fastai(X, y, size, seed):
         blocks=(fastai.ImageBlock, fastai.CategoryBlock),
         get_x=fastai.ItemGetter(0),
         get_y=fastai.ItemGetter(1),
-        # It wants something to validate on; one image costs next to nothing.
+        # It needs images for validation; one costs next to nothing.
         splitter=fastai.IndexSplitter([len(items)]),
         item_tfms=fastai.Resize(round(size * 256 / 224)),
         batch_tfms=fastai.aug_transforms(size=size, min_scale=0.75),
@@ -219,7 +219,7 @@ def by_fastai(X, y, size, seed):
 
 
 def contenders():
-    """Return those who can run here, and say who cannot."""
+    """Return the contenders that can run here, and print those that cannot."""
     found = {
         "sktl, frozen probe": by_sktl(max_epochs=0),
         "sktl, defaults": by_sktl(),

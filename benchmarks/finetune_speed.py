@@ -1,16 +1,16 @@
 """Time fine-tuning against the loops that people write by hand.
 
-resnet18, 128 px, 600 images, batch 32, the last stage and the head trained, no
-augmentation. The usual loop runs the frozen layers in every epoch; the plain loop
-runs them once, in batches, keeps what they return, and trains on that with nothing
-around it. All of them start from decoded pixels and time includes everything after.
-Weights are random: only time is measured.
+resnet18, 128 px, 600 images, batches of 32, the last stage and the head trained, no
+augmentation. The usual loop runs the frozen layers in every epoch. The plain loop runs
+them once, in batches, keeps their output, and trains on that with nothing else around
+it. All start from decoded pixels, and the time includes everything after that. Weights
+are random, because only time is measured.
 
-What a fit can gain has a limit. With the last stage it is the ratio of all layers to
-those that are trained, in float32 here about 2.3; bfloat16 trains those in half the
-time as well. With the head it is the number of epochs, and what the engine is faster
-than plain torch. "kept" is a fit whose activations are in the store already, as those
-of all candidates of a search but the first are.
+There is a limit to what a fit can gain. With the last stage it is the ratio of all
+layers to the trained ones, about 2.3 here in float32; bfloat16 also halves the time for
+training those. With the head it is the number of epochs, times how much faster the
+engine is than plain torch. "kept" is a fit whose activations are already in the store,
+as they are for all candidates of a search but the first.
 
 Run with: python benchmarks/finetune_speed.py
 """
@@ -36,7 +36,7 @@ N, SIZE, BATCH, EPOCHS, CLASSES = 600, 128, 32, 10, 5
 
 
 def problem(n):
-    """Return images, and labels that say how bright they are."""
+    """Return images, and their brightness as labels."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, CLASSES, n)
     X = rng.integers(0, 100, (n, SIZE, SIZE, 3), dtype=np.uint8)
@@ -44,7 +44,7 @@ def problem(n):
 
 
 def sktl_fit(X, y, unfreeze, **params):
-    """Fit our estimator; without a ``cache`` nothing is in a store beforehand."""
+    """Fit our estimator; without a ``cache`` it starts with an empty store."""
     settings = {"max_epochs": EPOCHS, "cache": None, **params}
     FineTunedClassifier(
         "resnet18",
@@ -59,7 +59,7 @@ def sktl_fit(X, y, unfreeze, **params):
 
 
 def loop(X, y, unfreeze, *, precompute):
-    """Train by hand, the frozen layers once or in every epoch."""
+    """Train by hand; run the frozen layers once or in every epoch."""
     network = copy.deepcopy(resolve("resnet18", None, 0).load())
     recipe = network.info.recipe
     names = list(network.stages)

@@ -1,8 +1,8 @@
 """Measure how good frozen features are on real images.
 
-Test accuracy of a ``StandardScaler`` and a linear head on the embeddings of real and
-of untrained networks, beside baselines that use no network, on the two image sets in
-the folder named by ``SKTL_TEST_DATA``.
+Test accuracy of a ``StandardScaler`` and a linear head on the embeddings of trained and
+untrained networks, next to baselines that use no network, on the two image sets in the
+folder named by ``SKTL_TEST_DATA``.
 
 Run with: python benchmarks/frozen_features.py
 """
@@ -36,7 +36,7 @@ def small_pixels(paths):
 
 
 def colour_histogram(paths):
-    """Return for each image a histogram of 8 x 4 x 4 hues, saturations and values."""
+    """Return a histogram of 8 x 4 x 4 hues, saturations and values per image."""
     features = []
     for path in paths:
         hsv = np.asarray(Image.open(path).convert("HSV")).reshape(-1, 3)
@@ -46,7 +46,7 @@ def colour_histogram(paths):
 
 
 def main():
-    """Fit every combination once on the training part, score it on the test part."""
+    """Fit every combination on the training part and score it on the test part."""
     squeezenet = {
         "backbone": "squeezenet1_0",
         "weights": DATA / "weights" / "squeezenet1_0-imagenet.pth",

@@ -41,7 +41,7 @@ def make_files(folder, n):
 
 
 def main():
-    """Measure each size in a process of its own."""
+    """Measure each size in its own process."""
     args = arguments(__doc__)
     sizes = [int(n * args.share) for n in (1000, 10_000, 100_000)]
     before, rows = host(), []

@@ -1,9 +1,9 @@
 """Grid search over frozen features: what each tool costs, and how often it embeds.
 
 Images of 96 px, 2 backbones x 8 values of C x 5 folds and a refit. The ideal embeds
-each image once in a plain torch loop and searches on arrays; sktl should come near it
-while the user writes an ordinary ``GridSearchCV``. Weights are random: they do not
-matter for time.
+each image once in a plain torch loop and searches on arrays. sktl should come close to
+it with an ordinary ``GridSearchCV``. Weights are random, since they do not affect the
+time.
 
 Run with: python benchmarks/search.py
 """
@@ -39,7 +39,7 @@ PRIMED = "sktl, cold, prime, then n_jobs=2, new workers"
 
 
 def data(n):
-    """Return images with something to learn, and their classes."""
+    """Return images that differ by class, and their classes."""
     rng = np.random.default_rng(0)
     y = np.arange(n) % 4
     X = rng.integers(0, 120, (n, SIZE, SIZE, 3), dtype=np.uint8)
@@ -178,8 +178,8 @@ def main():
         }
         for name in cases
     ]
-    # The others repeat the network for every candidate: one value of C tells what all
-    # eight cost, since their searches grow in proportion.
+    # The others run the network again for every candidate, so their time grows in
+    # proportion: one value of C shows what all eight cost.
     full = 5 * len(C) * len(BACKBONES) * n + n
     for name, run in others(X, y).items():
         started = time.perf_counter()

@@ -35,7 +35,7 @@ CASES = {
 
 
 def main():
-    """Measure each in processes of their own."""
+    """Measure each in fresh processes."""
     args = arguments(__doc__)
     before = host()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The store: rows written, read and hashed a second, by one process and by four.
+"""The store: rows written, read and hashed per second, by one process and by four.
 
 Run with: python benchmarks/store.py
 """
@@ -57,7 +57,7 @@ def read(folder, seed, n, lasting):
 
 
 def main():
-    """Measure, and print rows a second."""
+    """Measure, and print rows per second."""
     args = arguments(__doc__)
     n = int(4000 * args.share)
     before = host()

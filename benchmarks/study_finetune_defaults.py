@@ -1,9 +1,9 @@
 """Choose the defaults of fine-tuning: accuracy and time, one parameter at a time.
 
-Two real sets (satellite images, far from ImageNet, and cats against dogs) with
+Two real sets (satellite images, which are unlike ImageNet, and cats and dogs) with
 SqueezeNet's ImageNet weights at small size, and scikit-learn's digits with the bundled
-lenet5. Each line changes one thing of the base setting. Time is processor time of one
-thread, cache off, so that a busy machine does not count.
+lenet5. Each line changes one parameter of the base setting. Times are processor times
+of one thread with the cache off, so other work on the machine does not count.
 
 Run with: SKTL_TEST_DATA=<folder> python benchmarks/study_finetune_defaults.py
 """

@@ -1,7 +1,7 @@
-"""Forward passes a second: sktl's engines against plain uses of the same networks.
+"""Forward passes per second: sktl's engines against plain use of the same networks.
 
-Images are prepared beforehand, so only the network counts. Every contender gets the
-same images, in the same batches, and all the threads that torch has.
+Images are prepared in advance, so only the network counts. Every contender gets the
+same images in the same batches, and all threads that torch has.
 
 Run with: python benchmarks/throughput.py
 """
@@ -39,7 +39,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Prepared:
-    """Rows that are prepared already."""
+    """Rows whose pixels are already prepared."""
 
     scaled = False
 
@@ -50,15 +50,15 @@ class Prepared:
         return len(self.tensors)
 
     def fingerprint(self, i):
-        """Return what tells a row from others."""
+        """Return what distinguishes a row from others."""
         return i.to_bytes(16, "little")
 
     def where(self, i):
-        """Return words for a row."""
+        """Return the name of a row for messages."""
         return f"row {i}"
 
     def prepare(self, i, recipe, value_range=None):
-        """Return a row."""
+        """Return the pixels of a row."""
         return self.tensors[i]
 
 
@@ -76,13 +76,13 @@ def naive(network, recipe, tensors, size):
 
 
 def with_autograd(network, recipe, tensors, size):
-    """Run plain torch and forget to switch gradients off, as embetter does."""
+    """Run plain torch without switching gradients off, as embetter does."""
     for batch in batches(tensors, size):
         network(recipe.normalise(batch.to(DEVICE))).detach().cpu()
 
 
 def direct_openvino(network, recipe, size, precision):
-    """Return a run of OpenVINO as its manual has it: fixed batch, two streams."""
+    """Return a run of OpenVINO as its manual shows it: fixed batch, two streams."""
     import openvino
 
     shape = [size, recipe.channels, *recipe.size]
@@ -125,7 +125,7 @@ def direct_bfloat16(network, recipe):
 
 
 def contenders(name, size, tensors):
-    """Return what is timed, by name."""
+    """Return the contenders by name."""
     weights = {} if name == "pocket" else {"weights": None, "random_state": 0}
     backbone = resolve(name, **weights)
     info, network = backbone.info, backbone.load()
@@ -172,7 +172,7 @@ def contenders(name, size, tensors):
 
 
 def images(name, size, seconds):
-    """Return as many images as keep the naive contender busy for ``seconds``."""
+    """Return enough images to keep the naive contender busy for ``seconds``."""
     weights = {} if name == "pocket" else {"weights": None, "random_state": 0}
     backbone = resolve(name, **weights)
     recipe = backbone.info.recipe

@@ -1,9 +1,9 @@
 """Measure the speed of ``pocket`` alone: embeddings per second, in float32.
 
-Batch normalisation is folded into the convolutions and memory is channels last; images
-are in memory already, prepared. Variants are timed in turn, five times each after a
-warm-up. On a machine that does other work too, the images per CPU second of one thread
-say more than those per second.
+Batch normalisation is folded into the convolutions and the memory format is channels
+last. Images are in memory and already prepared. The variants take turns, five times
+each after a warm-up. If the machine does other work too, the images per CPU second of
+one thread mean more than the images per second.
 
 Run with: python benchmarks/throughput_pocket.py
 """

@@ -1,9 +1,9 @@
-"""Measure how far ``lenet5``, trained on MNIST, helps on other digits.
+"""Measure how much ``lenet5``, trained on MNIST, helps with other digits.
 
-scikit-learn's digits are 8x8 scans from another source than MNIST's. Heads are fitted
-on few labelled digits of each class, drawn 20 times, and tested on all other digits:
-on the embeddings, and on the pixels themselves, plain and standardised. With 120
-labels of each class one sees how far the pixels catch up.
+scikit-learn's digits are 8x8 scans from a different source than MNIST's. Heads are
+fitted on a few labelled digits per class, drawn 20 times, and tested on all other
+digits: on the embeddings, and on the pixels themselves, plain and standardised. 120
+labels per class show how far the pixels catch up.
 
 Run with: python benchmarks/transfer_digits.py
 """
@@ -23,7 +23,7 @@ LABELS_PER_CLASS = (10, 20, 50, 120)
 
 
 def draw(labels, n_per_class, seed):
-    """Return the rows of one draw of ``n_per_class`` of each class, and the others."""
+    """Return a draw of ``n_per_class`` rows per class, and all other rows."""
     rng = np.random.default_rng(seed)
     chosen = np.concatenate(
         [

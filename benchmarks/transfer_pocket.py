@@ -1,9 +1,9 @@
 """Measure what the frozen features of ``pocket`` are worth on two other image sets.
 
-``StandardScaler`` and a head at default settings on the embeddings of EuroSAT (64 px
+``StandardScaler`` and a head with default settings on the embeddings of EuroSAT (64 px
 satellite images, 10 classes) and of cats and dogs (up to 160 px), from the folder named
-by ``SKTL_TEST_DATA``: at several image sizes, against the same network untrained, small
-colour pixels, and colour histograms. Neither set was used to choose anything.
+by ``SKTL_TEST_DATA``: at several image sizes, compared with the same network untrained,
+small colour pixels, and colour histograms. Neither set influenced any choice.
 
 Run with: python benchmarks/transfer_pocket.py
 """

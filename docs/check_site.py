@@ -1,8 +1,8 @@
-"""Open the built site in headless Chromium and look for what is broken.
+"""Open the built site in headless Chromium and look for faults.
 
-Checks that internal links lead somewhere, that no page writes errors to the console,
-that nothing has to be scrolled sideways at the width of a phone, and that the search
-finds something. Needs selenium, Chromium and chromedriver::
+Checks that internal links work, that no page writes errors to the console, that no page
+is wider than a phone, and that the search finds something. Needs selenium, Chromium and
+chromedriver::
 
     python docs/check_site.py docs/_build/html
     python docs/check_site.py docs/_build/html --pictures FOLDER
@@ -42,7 +42,7 @@ PICTURED = (
 
 
 class _Links(HTMLParser):
-    """What a page refers to, and what in it can be referred to."""
+    """The links of a page, and the anchors that links can point to."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -59,13 +59,13 @@ class _Links(HTMLParser):
 
 
 def pages_of(site: Path) -> list[Path]:
-    """Return the pages; templates of the theme lie in _static."""
+    """Return the pages; those in _static are templates of the theme."""
     found = sorted(site.rglob("*.html"))
     return [path for path in found if path.relative_to(site).parts[0] != "_static"]
 
 
 def broken_links(site: Path) -> list[str]:
-    """Return the links within the site that lead nowhere."""
+    """Return the links within the site that do not work."""
     pages = {path: _Links(path.read_text()) for path in pages_of(site)}
     broken = []
     for page, content in pages.items():
@@ -87,7 +87,7 @@ def broken_links(site: Path) -> list[str]:
 
 @contextmanager
 def served(site: Path):
-    """Serve a folder on this machine and yield its address."""
+    """Serve a folder and yield its address."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -134,7 +134,7 @@ def chromium():
 
 
 def set_width(browser, size: tuple[int, int]) -> None:
-    """Give the page exactly this size, which windows may not have."""
+    """Give the page exactly this size; a window may not allow it."""
     width, height = size
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -143,12 +143,12 @@ def set_width(browser, size: tuple[int, int]) -> None:
 
 
 def faults_of(browser, base: str, page: str) -> list[str]:
-    """Return what is wrong with one page, at the width of a desk and of a phone."""
+    """Return the faults of one page, at the widths of a desktop and a phone."""
     faults = []
     set_width(browser, DESK)
     browser.get(f"{base}/{page}")
     for entry in browser.get_log("browser"):
-        # Browsers ask a server for this file whatever the page says.
+        # Browsers request this file whatever the page says.
         if "/favicon.ico" in entry["message"]:
             continue
         if entry["level"] in ("SEVERE", "WARNING"):
@@ -179,7 +179,7 @@ def search_faults(browser, base: str) -> list[str]:
 
 
 def photograph(browser, base: str, folder: Path) -> None:
-    """Write pictures of some pages, wide and narrow."""
+    """Write screenshots of some pages, wide and narrow."""
     folder.mkdir(parents=True, exist_ok=True)
     for page in PICTURED:
         for kind, size in (("desk", DESK), ("phone", PHONE)):
@@ -190,7 +190,7 @@ def photograph(browser, base: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """Check a site; return 1 if something is wrong with it."""
+    """Check a site; return 1 if it has faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path)
     parser.add_argument("--pictures", type=Path)

@@ -10,7 +10,6 @@ from skorch import NeuralNet
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
-# The gallery shares its embeddings between examples as any script does: by session.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "sktl"
@@ -45,15 +44,14 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 nitpicky = False
 smartquotes = False
 suppress_warnings = [
-    # Names of other projects that are in no inventory here stay plain text.
+    # Names of other projects that no inventory here contains stay plain text.
     "ref.any",
     "ref.ref",
     "ref.term",
     "config.cache",  # sphinx-gallery keeps classes in its configuration
-    "myst.header",  # model cards begin at the level that suits their folder
+    "myst.header",  # model cards start at the heading level that suits their folder
 ]
 
-# --- API reference -------------------------------------------------------------------
 autosummary_generate = True
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
@@ -62,24 +60,20 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = False
 
-# --- Links to other projects ---------------------------------------------------------
-# The names that these pages mention, in small files that lie here: building never asks
-# the network. Sphinx's inventory version 1 is plain text, and a test holds the names.
+# Small inventories with the names that these pages link to, so that building needs no
+# network. They are in Sphinx's plain-text format (version 1); a test checks the names.
 intersphinx_mapping = {
     "sklearn": ("https://scikit-learn.org/stable/", "_inventories/scikit-learn.txt"),
     "skorch": ("https://skorch.readthedocs.io/en/stable/", "_inventories/skorch.txt"),
     "torch": ("https://docs.pytorch.org/docs/stable/", "_inventories/torch.txt"),
 }
 
-# --- Markdown ------------------------------------------------------------------------
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# --- Copy buttons --------------------------------------------------------------------
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# --- Gallery -------------------------------------------------------------------------
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "auto_examples",
@@ -99,7 +93,6 @@ sphinx_gallery_conf = {
     "matplotlib_animations": False,
 }
 
-# --- HTML ----------------------------------------------------------------------------
 html_theme = "pydata_sphinx_theme"
 html_title = "sktl"
 html_static_path = ["_static"]
@@ -120,7 +113,7 @@ html_theme_options = {
     "show_nav_level": 1,
     "navigation_depth": 2,
     "header_links_before_dropdown": 6,
-    # The table of backbones needs the room.
+    # The table of backbones needs the full width.
     "secondary_sidebar_items": {"**": ["page-toc"], "guide/backbones": []},
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -139,7 +132,7 @@ html_sidebars = {
 html_context = {"default_mode": "auto"}
 
 
-# What users of the fine-tuned estimators call, of all that skorch calls itself.
+# The methods of skorch that users of the fine-tuned estimators call themselves.
 _CALLED_BY_USERS = (
     *("fit", "partial_fit", "predict", "predict_proba", "score", "initialize"),
     *("get_params", "set_params", "save_params", "load_params", "classes_"),
@@ -147,7 +140,7 @@ _CALLED_BY_USERS = (
 
 
 def _leave_out(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn makes for metadata routing, and hooks of skorch."""
+    """Leave out the methods for metadata routing and the hooks of skorch."""
     made = name.startswith("set_") and name.endswith("_request")
     ours = (getattr(obj, "__module__", None) or "").startswith("sktl.finetune")
     hook = ours and hasattr(NeuralNet, name) and name not in _CALLED_BY_USERS

@@ -1,7 +1,7 @@
-"""The pages of the documentation are doctests; each runs in a folder of its own.
+"""The pages of the documentation are doctests. Each runs in a folder of its own.
 
-``photos/<class>/<file>``, which the pages speak of, are crops of the two photographs
-that come with scikit-learn.
+The pages use ``photos/<class>/<file>``: crops of the two photographs that come with
+scikit-learn.
 """
 
 import shutil
@@ -13,7 +13,7 @@ collect_ignore_glob = ["*.py", "_build/*", "auto_examples/*", "api/generated/*"]
 
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
-    """Return a folder with ``photos``, made once."""
+    """Return a folder with ``photos``, which is created once."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -31,7 +31,7 @@ def photographs(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def beside_the_photographs(photographs, tmp_path, monkeypatch):
-    """Run a page where ``photos`` is, with stores that vanish afterwards."""
+    """Run a page next to ``photos``, with stores that are deleted afterwards."""
     shutil.copytree(photographs / "photos", tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))

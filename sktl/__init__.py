@@ -1,16 +1,16 @@
 """Transfer learning for images that feels like scikit-learn.
 
 ``PretrainedFeatures`` turns images into the embeddings of a frozen pretrained
-network, ``FineTunedClassifier`` and ``FineTunedRegressor`` train the last stages of
-one. All of them are ordinary scikit-learn estimators.
+network. ``FineTunedClassifier`` and ``FineTunedRegressor`` train its last stages. All
+of them are ordinary scikit-learn estimators.
 
-Importing sktl is cheap: names are loaded when they are first used, and torch only
-when a network has to run.
+Importing sktl is cheap: names load on first use, and torch only when a network runs.
 """
 
 import importlib
 import os
 import secrets
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -37,26 +37,51 @@ _SUBPACKAGES = (
     "inspection",
     "model_selection",
     "persistence",
+    "report",
     "store",
 )
 
 __all__ = [*sorted(_HOME_OF), "__version__"]
 
-# Processes started from here on (joblib's workers among them) inherit the name of
-# this run, and so find the embeddings that cache="session" shares between them.
+# Processes started from here on, joblib's workers among them, inherit this name of the
+# run. By it they find the embeddings that cache="session" shares between them.
 os.environ.setdefault("SKTL_SESSION", f"{os.getpid()}-{secrets.token_hex(8)}")
 
-
-def __getattr__(name: str):
-    if name in _HOME_OF:
-        value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    elif name in _SUBPACKAGES:
-        value = importlib.import_module(f"sktl.{name}")
-    else:
-        raise AttributeError(f"module 'sktl' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if TYPE_CHECKING:
+    from sktl import backbones as backbones
+    from sktl import datasets as datasets
+    from sktl import engine as engine
+    from sktl import exceptions as exceptions
+    from sktl import features as features
+    from sktl import finetune as finetune
+    from sktl import images as images
+    from sktl import inspection as inspection
+    from sktl import model_selection as model_selection
+    from sktl import persistence as persistence
+    from sktl import report as report
+    from sktl import store as store
+    from sktl.backbones import BackboneInfo as BackboneInfo
+    from sktl.backbones import get_backbone as get_backbone
+    from sktl.backbones import list_backbones as list_backbones
+    from sktl.backbones import register_backbone as register_backbone
+    from sktl.features import PretrainedFeatures as PretrainedFeatures
+    from sktl.finetune import FineTunedClassifier as FineTunedClassifier
+    from sktl.finetune import FineTunedRegressor as FineTunedRegressor
+    from sktl.persistence import load_model as load_model
+    from sktl.persistence import save_model as save_model
+    from sktl.store import EmbeddingStore as EmbeddingStore
+else:
+    # Not for type checkers, which would take any name for one that exists.
+    def __getattr__(name: str):
+        if name in _HOME_OF:
+            value = getattr(importlib.import_module(_HOME_OF[name]), name)
+        elif name in _SUBPACKAGES:
+            value = importlib.import_module(f"sktl.{name}")
+        else:
+            raise AttributeError(f"module 'sktl' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF, *_SUBPACKAGES})
+    return sorted([*__all__, *_SUBPACKAGES])

@@ -1,4 +1,4 @@
-"""``one_blas_thread``: linear algebra of the size of embeddings, on one thread."""
+"""``one_blas_thread``: linear algebra on embeddings runs best on one thread."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 def one_blas_thread() -> Iterator[None]:
     """Run the linear algebra of numpy and scipy on one thread.
 
-    The matrices of a logistic regression are too thin to share out: threads that wait
-    for one another make it up to 5 times slower (benchmarks/blas_threads.py), and
-    more where torch's threads have just run, or beside a busy process. The last bits
-    of a sum also depend on the number of threads, and those of a model should not.
+    The matrices of a logistic regression are too thin to split. Threads that wait for
+    each other make it up to 5 times slower (benchmarks/blas_threads.py), and slower
+    still if torch's threads have just run or another process is busy. The last bits of
+    a sum also depend on the number of threads, and those of a model should not.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield

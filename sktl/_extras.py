@@ -1,4 +1,4 @@
-"""Optional dependencies: import them, or say which extra to install."""
+"""Optional dependencies: import them, or name the extra to install."""
 
 import importlib
 import importlib.util
@@ -8,12 +8,12 @@ from sktl.exceptions import MissingExtraError
 
 
 def has_module(module: str) -> bool:
-    """Tell whether ``module`` can be imported, without importing it."""
+    """Return whether ``module`` is installed, without importing it."""
     return importlib.util.find_spec(module.partition(".")[0]) is not None
 
 
 def import_extra(module: str, extra: str, what: str) -> ModuleType:
-    """Import ``module``, or raise an error that names the extra holding it."""
+    """Import ``module``, or raise an error that names the extra it belongs to."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

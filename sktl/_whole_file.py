@@ -1,4 +1,4 @@
-"""``whole_file``: a file is written whole, or what was there stays as it was."""
+"""``whole_file``: write a file completely, or leave the old one untouched."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield the path of a new file that takes the place of ``path`` at the end.
+    """Yield the path of a new file that replaces ``path`` at the end.
 
-    It lies in the same folder, so that moving it is one step of the file system. If
-    anything goes wrong on the way, Ctrl-C included, it is removed.
+    It is in the same folder, so that replacing is one step for the file system. If
+    anything goes wrong before that, Ctrl-C included, the new file is removed.
     """
     path = Path(os.path.realpath(os.path.expanduser(path)))
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
-    # No suffix of its own: some writers look at it.
+    # It keeps the suffix, because some writers look at it.
     partial = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
     try:
-        partial.touch(exist_ok=False)  # where nothing can be written, fail at once
+        partial.touch(exist_ok=False)  # if nothing can be written, fail at once
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"The folder {str(path.parent)!r} does not exist; make it, or choose "
-            "another place."
+            f"The folder {str(path.parent)!r} does not exist. Create it, or choose "
+            "another one."
         ) from None
     except PermissionError:
         raise PermissionError(
-            f"There is no permission to write into {str(path.parent)!r}; choose "
-            "another place."
+            f"There is no permission to write into {str(path.parent)!r}. Choose "
+            "another folder."
         ) from None
     try:
         yield partial
@@ -44,10 +44,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Raise now what writing ``path`` would raise after hours of work."""
+    """Raise now the error that writing ``path`` would raise later."""
     with contextlib.suppress(_Stop), whole_file(path):
         raise _Stop
 
 
-class _Stop(Exception):  # noqa: N818 - it reports no error
-    """Ends a trial before the file is moved to its place."""
+class _Stop(Exception):  # noqa: N818 - it is not an error
+    """Ends a trial before the file is replaced."""

@@ -1,4 +1,4 @@
-"""Images, paths and networks that many tests share."""
+"""Images and folders that many tests share."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 
 @pytest.fixture(scope="session")
 def real_data():
-    """Return the folder of real images and weights, or skip where there is none."""
+    """Return the folder of real images and weights, or skip the test without it."""
     folder = os.environ.get("SKTL_TEST_DATA")
     if not folder or not Path(folder).is_dir():
         pytest.skip("SKTL_TEST_DATA names no folder of real images")
@@ -18,8 +19,14 @@ def real_data():
 
 
 @pytest.fixture(scope="session")
+def digits():
+    """Return scikit-learn's 1,797 digits of 8 x 8 pixels as flat rows, and labels."""
+    return load_digits(return_X_y=True)
+
+
+@pytest.fixture(scope="session")
 def stripes():
-    """Return 40 images of 48 px, vertical or horizontal stripes, and their class."""
+    """Return 40 images of 48 px with vertical or horizontal stripes, and labels."""
     rng = np.random.default_rng(0)
     y = np.arange(40) % 2
     images = rng.integers(0, 60, (40, 48, 48, 3), dtype=np.uint8)
@@ -34,7 +41,7 @@ def stripes():
 
 @pytest.fixture(scope="session")
 def stripe_paths(stripes, tmp_path_factory):
-    """Return the same images as PNG files: an object array of paths, and classes."""
+    """Return the same images as PNG files: an object array of paths, and labels."""
     folder = tmp_path_factory.mktemp("stripes")
     images, y = stripes
     paths = []

@@ -1,18 +1,29 @@
-"""The shape of the package: layers import downwards, and importing is cheap."""
+"""The shape of the package: layers, no circles, few lines; importing it is cheap."""
 
 import ast
+import graphlib
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "sktl"
+import sktl
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "sktl"
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up; a module imports from its own layer and from those below it.
 LAYERS = [
-    {"exceptions", "_blas", "_extras", "_whole_file", "_wording"},
+    {
+        *("exceptions", "_blas", "_extras", "_validate_params", "_whole_file"),
+        "_wording",
+    },
     {"images"},
     {"store"},
     {"backbones"},
@@ -27,41 +38,80 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
-def layer_of(module: str) -> int:
-    """Return the level of ``sktl.<part>...``; the package itself is the roof."""
-    parts = module.split(".")
-    return LEVEL[parts[1]] if len(parts) > 1 else len(LAYERS)
+def name_of(path: Path) -> str:
+    """Return the dotted name of a file of the package."""
+    parts = ("sktl", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def executed(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes below ``node``, without what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+            for other in child.orelse:
+                yield from (other, *executed(other))
+        else:
+            yield from (child, *executed(child))
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Return every sktl module that the file imports, at any depth of nesting."""
+    """Return the modules of sktl that a file imports, also inside functions."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in executed(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            if node.module == "sktl":
-                found |= {f"sktl.{alias.name}" for alias in node.names}
-            elif node.module:
-                found.add(node.module)
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else node.module)
     return {name for name in found if name.split(".")[0] == "sktl"}
 
 
-def module_name(path: Path) -> str:
-    """Return the dotted name of a file of the package."""
-    return ".".join(("sktl", *path.relative_to(PACKAGE).with_suffix("").parts))
+def level_of(module: str) -> int:
+    """Return the layer of a module; the package itself is the roof."""
+    parts = module.split(".")
+    return LEVEL[parts[1]] if len(parts) > 1 else len(LAYERS)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE],
-    ids=lambda path: str(path.relative_to(PACKAGE)),
-)
-def test_modules_import_only_lower_layers(path):
-    own = layer_of(module_name(path))
-    too_high = {name for name in imported_modules(path) if layer_of(name) > own}
-    assert not too_high
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "sktl"])
+def test_modules_import_only_lower_layers(name):
+    imported = imported_modules(MODULES[name])
+    assert {other for other in imported if level_of(other) > level_of(name)} == set()
+
+
+def test_modules_import_one_another_in_no_circle():
+    """Not between files of one folder either, nor inside functions."""
+    graph = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("circle: " + " <- ".join(error.args[1]))
+
+
+def test_the_names_of_private_modules_are_unique():
+    stems = Counter(path.stem for path in FILES if path.stem.startswith("_"))
+    del stems["__init__"]
+    assert [name for name, count in stems.items() if count > 1] == []
+
+
+def test_the_package_stays_small():
+    """A reader can know all of it. A new feature makes room by simplifying another."""
+    lines = {path: len(path.read_text().splitlines()) for path in FILES}
+    total = sum(lines.values())
+    assert total <= 18_500
+    assert {name_of(path): n for path, n in lines.items() if n > 700} == {}
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=lambda folder: folder.name)
+def test_no_banner_divides_a_file(folder):
+    """A file that needs headings is two files."""
+    banner = re.compile(r"^\s*#(\s*[-=*#]{3,}|.*[-=*#]{4,}\s*$)", re.MULTILINE)
+    paths = sorted(folder.rglob("*.py"))
+    assert [str(path) for path in paths if banner.search(path.read_text())] == []
 
 
 def run_python(code: str) -> str:
@@ -86,16 +136,14 @@ def test_import_is_cheap_and_loads_nothing_heavy():
     assert seconds < 0.15
 
 
-def test_every_public_name_loads():
-    import sktl
-
-    for name in sktl.__all__:
+def test_dir_shows_the_public_names_and_nothing_else():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    subpackages = {*folders, "exceptions"} - {"cli"}  # the command has its own manual
+    assert set(dir(sktl)) == {*sktl.__all__, *subpackages}
+    for name in dir(sktl):
         assert getattr(sktl, name) is not None
-        assert name in dir(sktl)
 
 
 def test_unknown_name_is_an_attribute_error():
-    import sktl
-
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = sktl.no_such_name

@@ -1,4 +1,4 @@
-"""The files in the package are the networks that were trained, and stay so."""
+"""The weights in the package are those of the trained networks, unchanged."""
 
 import hashlib
 import importlib
@@ -18,12 +18,12 @@ from sktl.backbones import resolve
 WEIGHTS = Path(sktl.__file__).parent / "backbones" / "weights"
 GOLDEN = json.loads(Path(__file__).with_name("bundled_embeddings.json").read_text())
 CLASSES = {"lenet5": "LeNet5", "pocket": "Pocket"}
-# side in px, channels, largest file in bytes
+# side in px, channels, maximum size of the file in bytes
 LIMITS = {"lenet5": (32, 1, 300_000), "pocket": (64, 3, 6_000_000)}
 
 
 def fixed_input(name):
-    """Return two normalised images that no library version can change."""
+    """Return two normalised images that do not depend on any library version."""
     side, channels, _ = LIMITS[name]
     y, x = np.mgrid[:side, :side] / side
     waves = [
@@ -37,7 +37,7 @@ def fixed_input(name):
 
 
 def build(name):
-    """Return the network with its weights, in plain torch, without the registry."""
+    """Return the network with its weights in plain torch, without the registry."""
     module = importlib.import_module(f"sktl.backbones._{name}")
     net = getattr(module, CLASSES[name])()
     net.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
@@ -93,7 +93,7 @@ def test_registry_states_what_the_network_has(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_file_is_small_and_says_where_it_comes_from(name):
+def test_file_is_small_and_states_its_origin(name):
     path = WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size <= LIMITS[name][2]
     with path.open("rb") as file:
@@ -110,7 +110,7 @@ def test_file_loads_in_under_50_ms(name):
         start = time.perf_counter()
         load_file(WEIGHTS / f"{name}.safetensors")
         seconds.append(time.perf_counter() - start)
-    # The best of several: other programs may hold the processor meanwhile.
+    # The best of several, in case other programs use the processor.
     assert min(seconds) < 0.05
 
 

@@ -1,4 +1,4 @@
-"""What the README shows works as it is written."""
+"""The examples, links and commands in the README work."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture
 def photos(tmp_path):
-    """Make the folder of photographs that the README speaks of."""
+    """Make the folder of photographs that the README uses."""
     rng = np.random.default_rng(0)
     for brightness, name in ((60, "night"), (180, "day")):
         folder = tmp_path / "photos" / name

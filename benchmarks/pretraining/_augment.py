@@ -1,4 +1,4 @@
-"""Random views of whole batches of small images, on tensors."""
+"""Random views of whole batches of small images, as tensors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def random_view(
     min_area: float = 0.35,
     jitter: float = 0.2,
 ) -> torch.Tensor:
-    """Crop, flip and jitter a batch, a new draw for each image.
+    """Crop, flip and jitter a batch, with a new draw for each image.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def random_view(
     min_area : float, default=0.35
         Smallest share of the image's area that a crop covers.
     jitter : float, default=0.2
-        Range of the brightness and contrast factors around 1. Hue stays: a colour
-        says much about many images, and features should keep it.
+        Range of the brightness and contrast factors around 1. Hue does not change:
+        colour is informative in many images, and features should keep it.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def random_view(
     theta[:, 0, 0], theta[:, 0, 2] = width * flip, left
     theta[:, 1, 1], theta[:, 1, 2] = height, top
     x = to_tensor(images)
-    # Bilinear sampling aliases when it shrinks much: draw twice as fine, then average.
+    # Bilinear sampling aliases when it shrinks a lot: sample twice as fine and average.
     fine = 2 if x.shape[-1] > 1.5 * size else 1
     grid = affine_grid(theta, (n, 3, size * fine, size * fine), align_corners=False)
     x = grid_sample(x, grid, padding_mode="reflection", align_corners=False)
@@ -80,6 +80,6 @@ def random_view(
     if jitter:
         contrast = uniform(1 - jitter, 1 + jitter).view(n, 1, 1, 1)
         brightness = uniform(1 - jitter, 1 + jitter).view(n, 1, 1, 1)
-        # contrast around the batch-independent grey of the data, then brightness
+        # contrast around the mean grey of the data, not of the batch; then brightness
         x = ((x - 0.45) * contrast + 0.45) * brightness
     return (x - MEAN) / STD

@@ -25,7 +25,7 @@ def export_weights(
     dtype : torch.dtype
         Floating type of the stored weights.
     **metadata : str
-        What the header says of the file; the date is added.
+        Entries of the header; the date is added.
 
     Returns
     -------
@@ -35,14 +35,14 @@ def export_weights(
     tensors = {
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in net.state_dict().items()
-        # The count of batches seen is no weight: inference never reads it.
+        # The number of batches seen is not a weight: inference never reads it.
         if not name.endswith("num_batches_tracked")
     }
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={**metadata, "date": date})
-    path.chmod(0o644)  # safetensors leaves it readable by its owner alone
+    path.chmod(0o644)  # safetensors makes it readable by its owner only
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     print(f"{path.name}: {path.stat().st_size} bytes, sha256 {digest}")
     return digest

@@ -27,8 +27,8 @@ class Muon(torch.optim.Optimizer):
     params : iterable of Parameter
         Weights of two or more dimensions.
     lr : float, default=0.01
-        Step size, in units in which AdamW's learning rates serve: the update is
-        scaled to the root mean square of AdamW's (0.2).
+        Step size, in the same units as for AdamW: the update is scaled to the root mean
+        square of AdamW's (0.2).
     momentum : float, default=0.9
         Nesterov momentum.
     weight_decay : float, default=0.0

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 @dataclasses.dataclass
 class Recipe:
-    """What decides a run besides its data and its duration."""
+    """The settings of a run other than its data and its duration."""
 
     widths: tuple[int, ...] = (32, 64, 160, 224)
     depths: tuple[int, ...] = (1, 2, 2, 2)
@@ -36,7 +36,7 @@ class Recipe:
 def build_optimizers(
     net: nn.Module, recipe: Recipe, n_parts: int
 ) -> list[torch.optim.Optimizer]:
-    """Return optimizers whose steps may run side by side; ``lr`` is the peak."""
+    """Return optimizers whose steps can run in parallel; ``lr`` is the peak."""
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim <= 1]
     lr, decay = recipe.lr, recipe.weight_decay
@@ -50,14 +50,14 @@ def build_optimizers(
             {"params": rest, "weight_decay": decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        # Dealt out by size, so that the parts take about as long.
+        # Dealt out by size, so that all parts take about the same time.
         hidden.sort(key=torch.numel, reverse=True)
         return [
             *(
                 Muon(hidden[part::n_parts], lr=lr, weight_decay=decay)
                 for part in range(n_parts)
             ),
-            # Vectors, stem and head wander at the full rate of the filters.
+            # Vectors, stem and head are unstable at the full rate of the filters.
             torch.optim.AdamW(groups, lr=lr / 2, betas=(0.9, 0.98)),
         ]
     groups = [
@@ -73,10 +73,9 @@ class Trainer:
     """One run: network, moving average, optimizers, and one step at a time.
 
     A batch is divided among ``n_threads`` Python threads, each with a replica of the
-    network that shares its parameters, and one thread of torch's own. Where other
-    programs use the processor too, OpenMP's threads spin while they wait for each
-    other: measured on two busy cores, 0.89 CPU seconds for a batch against 0.32 s on
-    one thread.
+    network that shares its parameters and with one torch thread. If other programs use
+    the processor too, the threads of OpenMP spin while they wait for each other: on two
+    busy cores, a batch took 0.89 CPU seconds that way, and 0.32 on one thread.
     """
 
     def __init__(self, net: nn.Module, recipe: Recipe, seed: int, n_threads: int = 2):
@@ -84,7 +83,7 @@ class Trainer:
         self.net = net.to(memory_format=torch.channels_last)
         for name, module in net.named_modules():
             if name.endswith("bn2"):
-                # Each block starts as its shortcut, which eases large rates.
+                # Each block starts as its shortcut, which allows larger rates.
                 nn.init.zeros_(module.weight)
         self.average = torch.optim.swa_utils.AveragedModel(
             net,
@@ -153,7 +152,7 @@ class Trainer:
         return loss.item()
 
     def state_dict(self) -> dict:
-        """Return all that a resumed run needs."""
+        """Return everything that a resumed run needs."""
         return {
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
@@ -162,7 +161,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take up a saved run."""
+        """Continue a saved run."""
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -175,7 +174,7 @@ class Trainer:
 def run_in_batches(
     net: nn.Module, images: np.ndarray, size: int = 64, batch_size: int = 250
 ) -> torch.Tensor:
-    """Return the outputs of ``net`` for all images, in float32, not augmented."""
+    """Return the outputs of ``net`` for all images, in float32, unaugmented."""
     net.eval()
     outputs = []
     for i in range(0, len(images), batch_size):

@@ -1,7 +1,7 @@
-"""Schedules that run on a share of the time allowed, not on a count of steps.
+"""Schedules that follow the share of time used, not the number of steps.
 
-On a machine that others use too, the number of steps that fit before a deadline is
-unknown; a schedule of elapsed time anneals fully whatever happens.
+On a shared machine nobody knows how many steps fit before a deadline. A schedule over
+elapsed time always reaches its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Deadline:
 
 
 def one_cycle(progress: float, warmup: float = 0.05, hold: float = 0.35) -> float:
-    """Return the factor of the learning rate: up, level, then straight to zero."""
+    """Return the factor of the learning rate: up, level, then linearly to zero."""
     if progress < warmup:
         return max(progress, 1e-3) / warmup
     if progress < hold:
@@ -46,7 +46,7 @@ def image_size(progress: float, sizes: str) -> int:
     progress : float
         Share of the schedule that has passed.
     sizes : str
-        Such as ``"0:32,0.3:48,0.8:64"``: from which share on which side holds.
+        For example ``"0:32,0.3:48,0.8:64"``: from each share on, the side to use.
     """
     steps = [tuple(map(float, step.split(":"))) for step in sizes.split(",")]
     return int(max(step for step in steps if step[0] <= progress)[1])

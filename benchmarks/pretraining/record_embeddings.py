@@ -1,6 +1,6 @@
-"""Record the embeddings and digests that the tests hold the bundled weights to.
+"""Record the embeddings and digests that the tests compare bundled weights with.
 
-Run from the repository root after replacing a weights file on purpose::
+Run from the repository root after deliberately replacing a weights file::
 
     python benchmarks/pretraining/record_embeddings.py
 """

@@ -1,15 +1,16 @@
 """A small study for ``pocket``: train on 150 classes, probe on the other 50.
 
-Each candidate trains on the same few images of the first 150 classes of a seeded
-shuffle of Tiny ImageNet's, at 32 px. What counts is its frozen embedding of images from
-the other 50 classes: ``StandardScaler`` and ``LogisticRegression`` on 50 images of each
-class, tested on 50 others. Run from the repository root::
+Each candidate trains at 32 px on the same few images of 150 classes, which are drawn
+from Tiny ImageNet's with a fixed seed. It is judged by its frozen embeddings of the
+other 50 classes: ``StandardScaler`` and ``LogisticRegression`` on 50 images per class,
+tested on
+50 others. Run from the repository root::
 
     python benchmarks/pretraining/study_pocket.py --data FOLDER --cache FOLDER
 
-Results are appended to ``benchmarks/results/pretraining/study.json``. The default, less
-than a third of an epoch, is far from a full training, and there is one seed: read large
-differences only.
+Results are appended to ``benchmarks/results/pretraining/study.json``. By default a run
+takes less than a third of an epoch, far from a full training, and there is one seed:
+only large differences mean anything.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
     angle = uniform(-0.21, 0.21)
     shear = uniform(-0.2, 0.2)
-    # MNIST leaves a margin of 4 of 28 px around each digit; other sets cut close.
+    # MNIST has a margin of 4 of 28 px around each digit; other sets have less.
     # Zooming in by up to 1.5 covers those.
     scale_x = 1 / uniform(0.85, 1.5)
     scale_y = 1 / uniform(0.85, 1.5)
@@ -59,8 +59,8 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     theta = torch.stack([torch.stack(row_x, 1), torch.stack(row_y, 1)], 1)
     grid = affine_grid(theta, (n, 1, SIZE, SIZE), align_corners=False)
     x = grid_sample(images, grid, align_corners=False)
-    # A third of the digits pass through a coarse grid, so that the features also
-    # serve 8x8 or 16x16 scans that were enlarged to 32 px.
+    # A third of the digits pass through a coarse grid, so that the features also work
+    # for 8x8 or 16x16 scans that are enlarged to 32 px.
     coarse = torch.rand(n, generator=generator) < 1 / 3
     if coarse.any():
         side = int(torch.randint(8, 17, (), generator=generator))
@@ -104,7 +104,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     data = load_mnist(args.data)
-    # 5,000 training digits are held out to watch the run; the test set is read once,
+    # 5,000 training digits are held out to monitor the run. The test set is read once,
     # at the end.
     order = torch.randperm(len(data["x_train"]), generator=generator)
     watch, rows = order[:5000], order[5000:]

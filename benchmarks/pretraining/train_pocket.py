@@ -5,9 +5,9 @@ Run from the repository root::
     python benchmarks/pretraining/train_pocket.py --data FOLDER --cache FOLDER \
         --work FOLDER --hours 1.5
 
-``--data`` (or ``SKTL_TEST_DATA``) is the Tiny ImageNet folder as it is published, or a
-folder of shards. The run anneals within the time allowed, writes a checkpoint to
-``--work`` every few minutes, and takes that up when it is started again.
+``--data`` (or ``SKTL_TEST_DATA``) is the published Tiny ImageNet folder, or a folder of
+shards. The run anneals within the given time, writes a checkpoint to ``--work`` every
+few minutes, and continues from it when started again.
 """
 
 from __future__ import annotations
@@ -131,15 +131,15 @@ def main() -> None:
             "seconds": before + time.time(),
             "progress": progress,
         }
-        # Renamed when complete: a kill while writing leaves the older one.
+        # Renamed when complete, so a killed run leaves the older one intact.
         torch.save(state, work / "pocket.pt.new")
         os.replace(work / "pocket.pt.new", checkpoint)
 
     steps_logged = 0
     n_batches = len(train) // recipe.batch_size
     while (progress := clock.progress()) < 1:
-        # The order of an epoch depends on the seed and its number alone, so that a
-        # resumed run goes on where it stopped.
+        # The order of an epoch depends only on the seed and its number, so that a
+        # resumed run continues where it stopped.
         epoch, position = divmod(steps, n_batches)
         if position == 0 or loss != loss:
             order = np.random.default_rng([args.seed, epoch]).permutation(train)
@@ -153,7 +153,7 @@ def main() -> None:
         seen += len(batch)
         if time.time() - last_save > 60 * args.checkpoint_minutes:
             save(progress)
-            # A quarter of the held-out images is enough to watch a run by.
+            # A quarter of the held-out images is enough to monitor a run.
             watch = held_out_accuracy(trainer.average.module, x_held[::4], y_held[::4])
             log(progress, watch)
             steps_logged += 1

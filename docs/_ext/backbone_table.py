@@ -1,4 +1,4 @@
-"""The directive ``backbone-table``: the registry of sktl, as it is, in a table."""
+"""The directive ``backbone-table``: the registry of sktl as a table."""
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 class BackboneTable(SphinxDirective):
-    """List backbones of one task or source, or of chosen names, oldest first."""
+    """List the backbones of a task or source, or those named, oldest first."""
 
     option_spec = {
         "task": directives.unchanged,
@@ -39,7 +39,7 @@ class BackboneTable(SphinxDirective):
             )
         infos = [sktl.get_backbone(name) for name in names]
         infos.sort(key=lambda info: (info.year, info.family, info.n_parameters))
-        # A network that the registry gets from its users has no place in a manual.
+        # Networks that users have registered do not belong in the manual.
         rows = [_cells(info) for info in infos if info.source != "module"]
         return [_table([title for title, _ in _COLUMNS], rows)]
 

@@ -1,8 +1,8 @@
-"""The directive ``measured``: a committed benchmark result, as a table.
+"""The directive ``measured``: a committed benchmark result as a table.
 
-``.. measured:: search`` shows ``benchmarks/results/search.json``. What is written below
-it comes before the table. Where the file is not there, nothing is shown at all, so a
-page may speak of a benchmark before its result is committed.
+``.. measured:: search`` shows ``benchmarks/results/search.json``. The content of the
+directive comes before the table. If the file does not exist, nothing is shown, so a
+page may mention a benchmark before its result is committed.
 """
 
 import json
@@ -15,13 +15,13 @@ _RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 class Measured(SphinxDirective):
-    """Show a committed result; nothing if there is none."""
+    """Show a committed result, or nothing if there is none."""
 
     required_arguments = 1
     has_content = True
 
     def run(self):
-        """Return the text, the table and where it comes from."""
+        """Return the text, the table and its source."""
         name = self.arguments[0]
         path = _RESULTS / f"{name}.json"
         self.env.note_dependency(str(path))

@@ -1,4 +1,4 @@
-"""Results of benchmarks as tables of reStructuredText; knows nothing of Sphinx."""
+"""Results of benchmarks as tables in reStructuredText; does not need Sphinx."""
 
 import json
 import re
@@ -17,7 +17,7 @@ def shown(name: str, result: dict) -> list[str]:
     try:
         rows = _TABLES.get(name, _any)(result)
     except (AttributeError, IndexError, KeyError, TypeError):
-        # A benchmark that writes another form than this page expects is shown as it is.
+        # A result in an unexpected form is shown as it is.
         text = json.dumps(result, indent=1)
         lines = ["   " + line for line in text.split("\n")]
         return [".. code-block:: json", "", *lines]
@@ -68,7 +68,7 @@ def _frozen(result) -> list[dict]:
 
 
 def _sets(result) -> list[dict]:
-    """Accuracy and seconds of contenders, the image sets side by side."""
+    """Accuracy and seconds of contenders, with the image sets side by side."""
     sets = {key: title for key, title in SETS.items() if key in result}
     if not sets:
         raise KeyError("no known image set")
@@ -101,7 +101,7 @@ def _search(result) -> list[dict]:
 
 
 def _networks(result) -> list[dict]:
-    """Images a second of contenders, the networks side by side, largest batches."""
+    """Images per second of contenders at the largest batch, networks side by side."""
     largest = max(row.get("batch", 0) for row in result["rows"])
     rows: dict[str, dict] = {}
     for row in result["rows"]:
@@ -185,13 +185,13 @@ def _cell(value) -> str:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     if isinstance(value, int):
         return f"{value:,}"
-    # A sign does not part with its number at the end of a line.
+    # Keep a sign and its number on one line.
     keep = "\N{NO-BREAK SPACE}"
     return str(value).replace(" ± ", f"{keep}±{keep}").replace(" %", f"{keep}%")
 
 
 def _escaped(text: str) -> str:
-    """Return text in which nothing is markup."""
+    """Return text with its markup escaped."""
     return re.sub(r"([\\*`|_])", r"\\\1", text)
 
 

@@ -1,13 +1,12 @@
 """
-What in an image speaks for a class?
-====================================
+Which part of an image counts towards a class?
+==============================================
 
-A model that is right for the wrong reason fails on new images. When the head is
-linear and the embedding is an average over the places of the image, the score of a
-class is an average as well, and can be taken apart exactly: so much for each place.
+A model that is right for the wrong reason fails on new images. If the head is linear
+and the embedding is an average over image positions, the score of a class is an
+average too. Then it can be split exactly into the contribution of each position.
 
-Parts of two photographs are to be told apart, those of a building and those of a
-flower.
+Here the model has to tell crops of two photographs apart: a building and a flower.
 """
 
 import numpy as np
@@ -47,8 +46,8 @@ model = make_pipeline(
 ).fit(X, y)
 
 # %%
-# The whole photographs, which are wider than any crop, and a collage of both: what
-# speaks for the flower (red), and what against it (blue)?
+# Now the whole photographs, which are wider than any crop, and a collage of both: what
+# counts towards the flower (red), and what against it (blue)?
 
 china, flower = pictures
 collage = np.where((np.arange(640) < 320)[None, :, None], china, flower)
@@ -57,6 +56,6 @@ display = ActivationMapDisplay.from_estimator(
 )
 
 # %%
-# The maps are no approximation: their mean, plus a constant, *is* the score.
+# The maps are not an approximation: their mean, plus a constant, *is* the score.
 
 print(np.allclose(display.maps.mean(axis=(1, 2)) + display.intercepts, display.scores))

@@ -2,8 +2,8 @@
 Which classes are confused, and which mistakes are the worst?
 =============================================================
 
-A score says how often a model is wrong, not where. The pictures often do: a label
-that is wrong, a class that is two, an image that nobody could read.
+A score says how often a model is wrong, but not where. Pictures often show why: a wrong
+label, one class that is really two, an image that nobody could read.
 """
 
 from sklearn.datasets import load_digits
@@ -18,8 +18,8 @@ from sktl.inspection import ImageConfusionDisplay, MistakesDisplay
 X, y = load_digits(return_X_y=True)
 
 # %%
-# Every image is predicted by a model that was not fitted to it. To have something to
-# look at, the network is cut early, after its second stage.
+# Every image is predicted by a model that was not fitted on it. The network is cut
+# early, after its second stage, so that there are mistakes to look at.
 
 model = make_pipeline(
     PretrainedFeatures("lenet5", layers="stage1"),
@@ -30,7 +30,7 @@ probabilities = cross_val_predict(model, X, y, cv=5, method="predict_proba")
 predicted = probabilities.argmax(axis=1)
 
 # %%
-# The matrix stands beside pictures of the pairs that are confused most often.
+# The matrix is shown next to images of the classes that are confused most often.
 
 ImageConfusionDisplay.from_predictions(X, y, predicted, y_proba=probabilities)
 
@@ -40,8 +40,8 @@ ImageConfusionDisplay.from_predictions(X, y, predicted, y_proba=probabilities)
 MistakesDisplay.from_predictions(X, y, predicted, y_proba=probabilities, n_images=10)
 
 # %%
-# With the whole network most of them go away, and those that stay are hard for
-# people, too.
+# With the whole network most of the mistakes disappear. Those that remain are hard for
+# people too.
 
 better = model.set_params(pretrainedfeatures__layers=None)
 probabilities = cross_val_predict(better, X, y, cv=5, method="predict_proba")

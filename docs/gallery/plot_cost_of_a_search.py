@@ -2,9 +2,9 @@
 What a search costs, with and without the store
 ===============================================
 
-Cross-validation asks for the embedding of an image again and again: in each fold, for
-each candidate, for training and for testing. A frozen network always gives the same
-answer, so sktl asks it once. How much is that?
+Cross-validation needs the embedding of an image again and again: in each fold, for each
+candidate, for training and for testing. A frozen network always gives the same answer,
+so sktl computes it once. How much does that save?
 """
 
 import time
@@ -23,8 +23,8 @@ X, y = load_digits(return_X_y=True)
 X, y = X[:200], y[:200]
 
 # %%
-# One grid: three strengths of the head, three folds, and a last fit to all images.
-# The only difference is ``cache``.
+# The grid has three values of ``C`` and three folds, and the best model is fitted again
+# on all images. The only difference between the two runs is ``cache``.
 
 
 def search_with(cache):
@@ -57,6 +57,6 @@ for ax, values, title in (
 fig.tight_layout()
 
 # %%
-# For *n* images, *c* candidates and *k* folds a search without a store embeds *n (c k
+# For *n* images, *c* candidates and *k* folds, a search without a store embeds *n (c k
 # + 1)* images; here 200 x (3 x 3 + 1). The larger the grid, the larger the gap: with
-# the store, a further head, a further fold or a repetition costs no pass at all.
+# the store, another head, another fold or a repetition needs no further pass.

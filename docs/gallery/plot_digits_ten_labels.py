@@ -3,8 +3,8 @@ How many labels does a pretrained network save?
 ===============================================
 
 Labels are the expensive part. ``lenet5`` has learned to read the digits of MNIST. How
-far do a few labels of *other* digits go, those of scikit-learn, which are 8 pixels
-wide and come from another scanner and other writers?
+far does it get with a few labels of *other* digits? Those of scikit-learn are 8 pixels
+wide and come from another scanner and other writers.
 """
 
 from sklearn.datasets import load_digits
@@ -19,9 +19,8 @@ from sktl.inspection import EmbeddingMapDisplay, LabelCurveDisplay
 X, y = load_digits(return_X_y=True)
 
 # %%
-# Three contenders: a head on the embeddings, the same head on the embeddings of the
-# network *before* it had learned anything, and a support vector machine on the
-# pixels.
+# Three models compete: a head on the embeddings, the same head on the embeddings of the
+# network *before* any training, and a support vector machine on the pixels.
 
 
 def head():
@@ -37,20 +36,20 @@ contenders = {
 }
 
 # %%
-# Each point is the mean of five draws of labels, judged on images that no draw has
-# seen.
+# Each point is the mean over five draws of labels, tested on images that are in none of
+# the draws.
 
 LabelCurveDisplay.from_estimator(
     contenders, X, y, n_labels=[1, 2, 5, 10, 20, 50], cv=5, random_state=0
 )
 
 # %%
-# Ten labels of each digit with the pretrained network do more than fifty on pixels.
-# The untrained network is worse than no network: what transfers is what was learned,
-# not the architecture.
+# Ten labels per digit with the pretrained network are worth more than fifty with
+# pixels. The untrained network is worse than no network: what transfers is what was
+# learned, not the architecture.
 #
-# Why so few labels are enough, one sees by looking at the embeddings. Nobody has told
-# the network which of *these* digits are alike:
+# The embeddings show why so few labels are enough. The network was never told which of
+# *these* digits belong together:
 
 EmbeddingMapDisplay.from_estimator(
     PretrainedFeatures("lenet5").fit(X), X[:800], y[:800], method="tsne"

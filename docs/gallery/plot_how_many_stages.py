@@ -2,11 +2,11 @@
 How many stages should be trained?
 ==================================
 
-``unfreeze`` says where the network is cut: what lies behind the cut is trained on
-your images, with a new head. Whether that pays depends on how far your images are
-from those that the network has learned from. ``lenet5`` has learned digits in light
-strokes on a dark ground; here it meets digits of another source, once like that and
-once dark on light.
+``unfreeze`` says where the network is cut. The stages after the cut are trained on
+your images, with a new head. Whether that pays depends on how different your images are
+from those the network was trained on. ``lenet5`` has learned digits in light strokes on
+a dark background. Here it sees digits from another source, once like that and once dark
+on light.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -29,7 +29,7 @@ for row, (name, images) in zip(axes, kinds.items(), strict=True):
 fig.tight_layout()
 
 # %%
-# Ten labels of each digit, drawn three times. Every training starts from the same
+# There are ten labels of each digit, drawn three times. Every fit starts from the same
 # point: the best linear head on the untouched network.
 
 cuts = ["head", 1, 2, 3, "all"]
@@ -74,7 +74,7 @@ ax.legend()
 fig.tight_layout()
 
 # %%
-# On images like those of the pretraining, a new head is enough: there is nothing to
-# gain behind it. On inverted ones the late stages have to learn anew, and training
-# them brings back a part of what the inversion has cost. That most of it could be had
-# for nothing, by inverting the images back, is the other lesson.
+# On images like those of the pretraining, a new head is enough: training more stages
+# gains nothing. On inverted images the late stages have to learn again, and training
+# them wins back a part of what the inversion cost. There is a second lesson: inverting
+# the images back would have done most of that for free.

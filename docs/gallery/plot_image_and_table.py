@@ -1,13 +1,13 @@
 """
-An image and a table in one model
-=================================
+Images and table columns in one model
+=====================================
 
 Often an image is one column among others: a price, a place, a date. A
-``ColumnTransformer`` embeds the image column and treats the rest as usual.
+``ColumnTransformer`` embeds the image column and treats the other columns as usual.
 
-There is no such table inside scikit-learn, so one is made here from its digits. A
-form has a scanned figure, which may be a 1 or a 7 and so on, and a field that says
-whether it is even. Neither column tells the figure alone.
+scikit-learn has no such table, so this example makes one from its digits. Each form has
+a scanned digit, which may be hard to read, and a field that says whether the digit is
+even. Neither column alone is enough to know the digit.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -27,7 +27,7 @@ digits = load_digits()
 rng = np.random.default_rng(0)
 
 # %%
-# The scans are spoilt by noise; the field is wrong in one of twenty forms.
+# The scans are noisy, and the field is wrong in one of twenty forms.
 
 noisy = np.clip(digits.images + rng.normal(0, 5, digits.images.shape), 0, 16)
 even = (digits.target % 2 == 0) ^ (rng.random(len(noisy)) < 0.05)
@@ -43,7 +43,7 @@ for ax, (_, form) in zip(axes, forms.iterrows(), strict=False):
     ax.axis("off")
 
 # %%
-# The image column holds arrays; it could as well hold paths or encoded bytes.
+# The image column holds arrays. It could just as well hold paths or encoded bytes.
 
 image = ("image", PretrainedFeatures("lenet5", value_range=(0, 16)), ["scan"])
 table = ("table", OneHotEncoder(), ["parity"])
@@ -73,7 +73,5 @@ ax.barh(
     xerr=[s.std() for s in scores.values()],
     color=["#8a94a6", "#1f5f99", "#d9652b"],
 )
-ax.set(
-    xlabel="accuracy (%)", xlim=(0, 100), title="Ten draws of 200 forms to learn from"
-)
+ax.set(xlabel="accuracy (%)", xlim=(0, 100), title="Ten draws of 200 training forms")
 fig.tight_layout()

@@ -1,11 +1,11 @@
 """
-Frozen features or fine-tuning? Ask one grid search
-===================================================
+Frozen features or fine-tuning? One grid search decides
+=======================================================
 
-Should the network stay as it is, with a classical head behind it, or should its last
-stages be trained as well? Both are estimators, so both fit into one ``GridSearchCV``,
-on the same folds and by the same score. ``pocket`` has learned from photographs; it
-is asked about digits.
+Should the network stay as it is, with a classical head on top, or should its last
+stages be trained too? Both are estimators, so both fit into one ``GridSearchCV``, with
+the same folds and the same score. ``pocket`` was trained on photographs; here it has to
+read digits.
 """
 
 import matplotlib.pyplot as plt
@@ -22,15 +22,15 @@ X, y = X[:240], y[:240]
 
 # %%
 # :func:`~sktl.model_selection.strategy_grid` writes the grid: two heads on frozen
-# features, with their parameters, and fine-tuning of nothing but a new head, of one
-# stage, and of two. It is a list of dicts that can be printed and edited.
+# features, with their parameters, and fine-tuning of only a new head, of one stage, and
+# of two. It is a list of dicts that you can print and edit.
 
 estimator, grid = strategy_grid(
     ["pocket"],
     heads=["logistic", "svc"],
     unfreeze=["head", 1, 2],
     image_size=32,
-    # A mirrored 5 is no 5, so images are not varied.
+    # A mirrored 5 is not a 5, so images are not augmented.
     fine_tuning={"max_epochs": 6, "augment": "none"},
     random_state=0,
 )
@@ -45,8 +45,8 @@ print(f"{len(search.cv_results_['params'])} candidates, 3 folds")
 print(f"{images_embedded()} passes of an image through a frozen part, {len(X)} images")
 
 # %%
-# The network was cut at three places, and each image went to each cut once, whatever
-# the number of folds and candidates.
+# The network was cut in three places. Each image was computed once up to each cut,
+# however many folds and candidates there are.
 
 
 def describe(params):
@@ -79,8 +79,8 @@ ax.set(
 fig.tight_layout()
 
 # %%
-# Where candidates lie within each other's error bars, the cheaper one is the better
-# one. How a model with two trained stages learns:
+# If candidates are within each other's error bars, choose the cheaper one. This is how
+# a model with two trained stages learns:
 
 model = grid[-1]["model"][0].set_params(unfreeze=2).fit(X, y)
 TrainingHistoryDisplay.from_estimator(model)

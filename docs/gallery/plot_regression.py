@@ -2,9 +2,9 @@
 Numbers from images, and when a network adds nothing
 ====================================================
 
-Not every question has classes. By how many degrees is a digit turned? Three
-regressors try to tell: a ridge regression on the pixels, the same on frozen features,
-and a fine-tuned network. The first is there because nobody knows beforehand whether a
+Not every question is about classes. By how many degrees is a digit rotated? Three
+regressors try to answer: a ridge regression on the pixels, the same on frozen features,
+and a fine-tuned network. The first is there because nobody knows in advance whether a
 network helps.
 """
 
@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sktl import FineTunedRegressor, PretrainedFeatures
 
 # %%
-# Six hundred digits, each turned by its own angle.
+# There are six hundred digits, each rotated by its own angle.
 
 digits = load_digits()
 rng = np.random.default_rng(0)
@@ -47,9 +47,8 @@ for ax, image, angle in zip(axes, X_test, y_test, strict=False):
     ax.axis("off")
 
 # %%
-# An angle changes when an image is mirrored, so images are not varied in training.
-# The network is cut early, since its last stages were made to recognise a digit
-# whatever its slant.
+# Mirroring an image changes the angle, so images are not augmented. The network is cut
+# early, because its last stages were trained to recognise a digit whatever its slant.
 
 strengths = np.logspace(0, 5, 11)
 models = {
@@ -88,8 +87,8 @@ axes[0].set_ylabel("predicted angle")
 fig.tight_layout()
 
 # %%
-# An angle is written in the pixels, and a network that learned to read digits has
-# little to add: the plain baseline is as good as the others, or better. Frozen
-# features and fine-tuning work for numbers as they do for classes; whether they are
-# *worth* it, the first panel says. :func:`~sktl.model_selection.compare` always draws
-# it.
+# The pixels already show the angle, and a network that learned to read digits has
+# little to add: the plain baseline is as good as the others, or better. Frozen features
+# and fine-tuning work for numbers as they do for classes, but only the comparison with
+# the first panel shows whether they are *worth* it.
+# :func:`~sktl.model_selection.compare` always includes such a baseline.

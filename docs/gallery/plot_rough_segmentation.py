@@ -2,10 +2,10 @@
 A rough segmentation from a few strokes
 =======================================
 
-To outline things in an image one would like a label for each pixel, and nobody has
-them. But every place of a feature map is an embedding of a small part of the image.
-Label some places by a stroke of the brush, fit a classifier to those, and predict the
-rest.
+To outline things in an image you would need a label for each pixel, which nobody has.
+But every position of a feature map is an embedding of a small part of the image. So
+label some positions with a few brush strokes, fit a classifier on those, and predict
+the rest.
 """
 
 import matplotlib.pyplot as plt
@@ -20,19 +20,20 @@ from sktl import PretrainedFeatures
 picture = load_sample_images().images[0]  # china.jpg, 427 x 640 pixels
 
 # %%
-# ``pool="flatten"`` keeps what is where. The network is shown squares, so the picture
-# is shown as two that overlap, with ``image_size`` as large as they are. Two stages
-# are set side by side: a fine one, with a place for each 4 x 4 pixels, and a coarse
-# one that sees more around it. The height in the picture is a feature as well.
+# ``pool="flatten"`` keeps the position of everything. The network expects squares, so
+# the picture is cut into two that overlap, and ``image_size`` is set to their size. The
+# features of two stages are combined: a fine one, with a position for each 4 x 4
+# pixels, and a coarse one that sees more of the surroundings. The height in the picture
+# is a feature too.
 
-HEIGHT, WIDTH = 96, 160  # places
+HEIGHT, WIDTH = 96, 160  # positions
 SIDE = 4 * HEIGHT
 picture = picture[:SIDE, : 4 * WIDTH]
 squares = [picture[:, :SIDE], picture[:, -SIDE:]]
 
 
 def dense(stage):
-    """Return a vector for each place, as a map."""
+    """Return a map with one vector per position."""
     features = PretrainedFeatures(
         "pocket", layers=stage, pool="flatten", image_size=SIDE
     )
@@ -44,7 +45,7 @@ def dense(stage):
     maps = rows.reshape(2, channels, side, side).transpose(0, 2, 3, 1)
     step = HEIGHT // side
     left, right = maps.repeat(step, axis=1).repeat(step, axis=2)
-    # Where the squares overlap, each gives the half that is further from its border.
+    # Where the squares overlap, each contributes the half further from its border.
     half = WIDTH // 2
     return np.concatenate([left[:, :half], right[:, half - WIDTH :]], axis=1)
 
@@ -54,10 +55,10 @@ features = np.concatenate(
     [dense("stage2"), dense("stage3"), np.broadcast_to(rows, (HEIGHT, WIDTH, 1))],
     axis=2,
 )
-print(features.shape, "places, each with its vector")
+print(features.shape, "positions, each with its vector")
 
 # %%
-# A few strokes, in units of places.
+# A few strokes, in units of positions.
 
 names = ["sky", "building", "trees", "water"]
 strokes = np.full((HEIGHT, WIDTH), -1)
@@ -85,7 +86,7 @@ labelled = strokes >= 0
 model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
 model.fit(features[labelled], strokes[labelled])
 regions = model.predict(features.reshape(-1, features.shape[2])).reshape(strokes.shape)
-print(f"{labelled.mean():.0%} of the places were labelled")
+print(f"{labelled.mean():.0%} of the positions were labelled")
 
 # %%
 colours = np.array(
@@ -94,7 +95,7 @@ colours = np.array(
 
 
 def paint(labels):
-    """Lay the colours of labels over the picture."""
+    """Paint the labels over the picture."""
     large = labels.repeat(4, axis=0).repeat(4, axis=1)
     grey = np.repeat(picture.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     return np.where(
@@ -115,5 +116,6 @@ fig.legend(handles, names, loc="lower center", ncols=4, frameon=False)
 fig.subplots_adjust(left=0.01, right=0.99, bottom=0.1, wspace=0.03)
 
 # %%
-# Rough, from a few strokes and a small network: the borders are as fine as the map,
-# four pixels. A larger network knows more kinds of surfaces, with the same code.
+# It is rough, from a few strokes and a small network: the borders are only as fine as
+# the map, four pixels. A larger network knows more kinds of surfaces, with the same
+# code.

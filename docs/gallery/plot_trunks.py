@@ -1,12 +1,12 @@
 """
-What a segmentation trunk keeps: places
-=======================================
+What a segmentation trunk keeps: positions
+==========================================
 
 Networks that find and outline objects are built on a *trunk*, often the same ResNet
-that classifies. The trunk is a backbone like any other:
+that is used for classification. The trunk is a backbone like any other:
 ``"fasterrcnn_resnet50_fpn"``, ``"deeplabv3_resnet50"``. When is it the better feature
-extractor? Part of the answer lies in the architecture, before any training: how many
-places of the image does it still tell apart at the end?
+extractor? Part of the answer is in the architecture, before any training: how many
+positions of the image can it still tell apart at the end?
 """
 
 import matplotlib.pyplot as plt
@@ -16,23 +16,23 @@ import sktl
 from sktl import PretrainedFeatures
 
 # %%
-# The trunks there are, by what their published weights were trained for:
+# These are the trunks, by the task that their published weights were trained for:
 
 for task in ("detection", "segmentation"):
     print(task, *sktl.list_backbones(task=task), sep="\n   ")
 
 # %%
-# **Random weights, here.** The published weights of these networks are a download, and
-# this page is built without one: ``weights=None`` builds the network with random
-# numbers in it. Names, sizes and costs are the real ones; what is *seen* is not. Leave
-# ``weights`` away to get the weights trained on COCO, or pass the path of a file.
+# **This page uses random weights.** The published weights of these networks have to be
+# downloaded, and this page is built offline. ``weights=None`` fills the network with
+# random numbers: names, sizes and costs are real, but what the maps *show* is not.
+# Leave ``weights`` out to get the weights trained on COCO, or pass the path of a file.
 
 SIDE = 224
 picture = load_sample_images().images[0][:, 100:527]  # china.jpg, 427 x 427 pixels
 
 
 def map_of(name, stage):
-    """Return what a stage makes of the picture: channels, rows, columns."""
+    """Return the map of a stage for the picture: channels, rows, columns."""
     features = PretrainedFeatures(
         name,
         weights=None,
@@ -49,11 +49,11 @@ def map_of(name, stage):
 
 
 # %%
-# A classifier halves its map at each stage, since in the end it needs one answer for
-# the whole image. A trunk for outlines cannot: it puts holes into its filters
-# (dilation) in place of the last steps, and sees as far without losing places. Trunks
-# of detectors are classifiers that have learned something else, and add maps of several
-# sizes afterwards.
+# A classifier halves its map at each stage, because in the end it needs one answer for
+# the whole image. A segmentation trunk cannot afford that. Instead of the last
+# reductions it spreads its filters (dilation), and so sees as far without losing
+# positions. The trunk of a detector is a classifier with other weights; maps of several
+# sizes are added after it.
 
 names = {
     "resnet50": "classification",
@@ -63,7 +63,7 @@ names = {
 stages = ["stage1", "stage2", "stage3", "stage4"]
 maps = {name: [map_of(name, stage) for stage in stages] for name in names}
 
-print(f"{'':25}{'places, stage by stage':34}embedding   G mult-adds")
+print(f"{'':25}{'positions, stage by stage':34}embedding   G mult-adds")
 for name in names:
     sides = " ".join(f"{f'{m.shape[1]} x {m.shape[2]}':8}" for m in maps[name])
     info = sktl.get_backbone(name)
@@ -71,9 +71,9 @@ for name in names:
     print(f"{name:25}{sides:36}{info.n_features:7}{cost:12.0f}")
 
 # %%
-# The same picture, the same number of parameters, the same length of the embedding; but
-# almost five times the multiplications where places are kept. Drawn is how much each
-# place responds, the mean over channels.
+# The picture, the number of parameters and the length of the embedding are the same,
+# but keeping positions needs almost five times the multiplications. The maps show how
+# much each position responds, as the mean over channels.
 
 fig, axes = plt.subplots(len(names), 5, figsize=(9, 5.6))
 for row, (name, task) in zip(axes, names.items(), strict=True):
@@ -89,11 +89,11 @@ fig.suptitle("Random weights: how fine the maps are, not what they mean")
 fig.tight_layout()
 
 # %%
-# So take a trunk of segmentation for what needs places, such as
-# :doc:`/auto_examples/plot_rough_segmentation`, and a classifier where one vector for
-# the whole image is wanted. Trunks of detectors have learned that an image holds
-# *several* things of different sizes, which may suit streets, shelves and rooms. Which
-# is best on your images, :func:`~sktl.model_selection.rank_backbones` finds out:
+# So use a segmentation trunk if you need positions, as in
+# :doc:`/auto_examples/plot_rough_segmentation`, and a classifier if you need one vector
+# for the whole image. The trunks of detectors have learned that an image contains
+# *several* things of different sizes, which may suit streets, shelves and rooms.
+# :func:`~sktl.model_selection.rank_backbones` finds out which is best for your images:
 #
 # .. code-block:: python
 #
@@ -102,7 +102,7 @@ fig.tight_layout()
 #     trunks = ["resnet50", "fasterrcnn_resnet50_fpn", "deeplabv3_resnet50"]
 #     rank_backbones(X, y, trunks)
 #
-# and with the maximum over places, a small object is not averaged away:
+# With the maximum over positions, a small object is not averaged away:
 #
 # .. code-block:: python
 #

@@ -2,11 +2,11 @@
 The same or not? Verification by distance
 =========================================
 
-A face unlocks a phone although no classifier was ever trained on it: its embedding is
-*near* the one that was stored. Verification asks of two images whether they show the
-same thing, also for things that came up after training. No photographs of people come
-with scikit-learn, so this page asks it of scans of digits, and then of faces where they
-are on the disk already.
+A face can unlock a phone although no classifier was ever trained on it, because its
+embedding is *near* the stored one. Verification means deciding whether two images show
+the same thing, even a thing that was unknown during training. scikit-learn comes
+without photographs of people, so this page verifies scanned digits first, and then
+faces, if they are already on the disk.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ from sktl import PretrainedFeatures
 # Distance
 # --------
 #
-# Embeddings are scaled, brought to length one, and compared: the distance of two images
-# is then that of two points on a sphere. Nothing is fitted but the scale.
+# Embeddings are scaled and normalised to length one, so the distance between two images
+# is that of two points on a sphere. Only the scale is fitted.
 
 
 def by_distance(features):
@@ -31,7 +31,7 @@ def by_distance(features):
 
 
 def pairs_of(y, n, seed):
-    """Draw ``n`` pairs of one class, and ``n`` of two classes."""
+    """Draw ``n`` pairs of the same class, and ``n`` of different classes."""
     first, second = np.random.default_rng(seed).integers(0, len(y), (2, 50 * n))
     same = (y[first] == y[second]) & (first != second)
     drawn = np.r_[np.flatnonzero(same)[:n], np.flatnonzero(y[first] != y[second])[:n]]
@@ -47,11 +47,11 @@ def distances(model, X, pairs):
 # Six digits to prepare, four to verify
 # -------------------------------------
 #
-# Scale and threshold come from images of 0 to 5. The pairs to be judged are of 6 to 9.
-# Four contenders: bare pixels; ``pocket``, which has learned from photographs and has
-# never seen writing; and ``lenet5``, untrained, and trained on MNIST. Mind that MNIST
-# has all ten digits: these classes are new to the *threshold*, not to this network,
-# which makes the task easier than strangers are for a network trained on faces.
+# Scale and threshold come from images of 0 to 5. The test pairs are images of 6 to 9.
+# Four models compete: bare pixels; ``pocket``, which was trained on photographs and has
+# never seen writing; and ``lenet5``, untrained and trained on MNIST. Note that MNIST
+# has all ten digits: the test classes are new to the *threshold*, but not to this
+# network. For a network trained on faces, strangers are harder.
 
 X, y = load_digits(return_X_y=True)
 known = y <= 5
@@ -73,26 +73,26 @@ apart = {name: distances(model, X_new, pairs) for name, model in models.items()}
 fig, ax = plt.subplots(figsize=(6, 4.5))
 ax.set_prop_cycle(color=["#1f5f99", "0.5", "#d9652b", "#7fb2d9"])
 for name in models:
-    # The nearer, the more likely the same.
+    # The smaller the distance, the more likely they are the same.
     RocCurveDisplay.from_predictions(pairs[2], -apart[name], name=name, ax=ax)
 ax.set(
     title="Is this the same digit? Pairs of 6 to 9",
-    xlabel="different, and accepted",
-    ylabel="the same, and accepted",
+    xlabel="different pairs accepted",
+    ylabel="same pairs accepted",
     aspect="auto",
 )
 fig.tight_layout()
 
 # %%
-# What was learned on writing carries over to other writing. What was learned on
-# photographs does not: pixels of aligned scans are the better ruler. A network is worth
-# its training images, here as everywhere.
+# What was learned from writing carries over to other writing. What was learned from
+# photographs does not: for aligned scans, the distance between pixels is better. Here
+# as everywhere, a network is only as good as its training images.
 #
 # A threshold
 # -----------
 #
-# An application has to say yes or no. The threshold is where both kinds of error are
-# equally frequent among pairs of the *known* digits; then it meets the new ones.
+# An application has to say yes or no. The threshold is set where both kinds of error
+# are equally frequent among pairs of the *known* digits, and then used on the new ones.
 
 ruler = models["lenet5"]
 known_pairs = pairs_of(y[known], 1000, seed=1)
@@ -106,9 +106,9 @@ for said, kind in ((True, "the same"), (False, "different")):
     print(f"pairs that are {kind}: {right:.1%} right")
 
 # %%
-# The two kinds of error are no longer equally frequent. New classes may lie nearer
-# together than those on which a threshold was set, so it belongs on things like those
-# to come, and both errors belong into a report. Here are the worst pairs of each kind.
+# The two kinds of error are no longer equally frequent: new classes may be closer
+# together than those that set the threshold. So set it on things like those to come,
+# and report both errors. These are the worst pairs of each kind:
 
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))
 for row, said in zip(axes, (True, False), strict=True):
@@ -133,10 +133,9 @@ fig.subplots_adjust(left=0.06, right=0.99, top=0.82, bottom=0.02, hspace=0.5)
 # Faces
 # -----
 #
-# The same lines verify people. ``fetch_olivetti_faces()`` downloads 400 portraits of 40
-# people once; on a machine where it never ran, as the one that built this page may be,
-# this part says so and draws nothing. Half of the people set the scale, the others are
-# strangers.
+# The same code verifies people. ``fetch_olivetti_faces()`` downloads 400 portraits of
+# 40 people once. If it has never run on the machine that builds this page, this part
+# says so and plots nothing. Half of the people set the scale; the others are strangers.
 
 try:
     faces = fetch_olivetti_faces(download_if_missing=False)
@@ -163,7 +162,7 @@ if faces is not None:
     fig.tight_layout()
 
 # %%
-# For people in earnest, take a network that was trained on faces, by its file or as a
-# module of your own (:doc:`/guide/extending`), and judge it on people that it has never
-# seen, of all kinds that it will meet: verification fails some of them more often than
-# others, and an average hides that.
+# To verify real people, use a network that was trained on faces, from a file or as a
+# module of your own (:doc:`/guide/extending`). Test it on people that it has never
+# seen, from every group that will use it: verification fails for some groups more often
+# than for others, and an average hides that.

@@ -2,10 +2,10 @@
 Which layer transfers best?
 ===========================
 
-A network can be cut after any of its stages. Early ones know edges, late ones know
-the classes of their own training set; your task lies somewhere between. ``pocket``
-has learned from coloured photographs, and is asked here about grey scans of digits:
-images unlike its own. Where should it be cut?
+A network can be cut after any of its stages. Early stages detect edges, late stages
+know the classes of their training set, and your task is somewhere in between.
+``pocket`` was trained on colour photographs. Here it sees grey scans of digits, which
+look quite different. Where should it be cut?
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ X, y = load_digits(return_X_y=True)
 X, y = X[:600], y[:600]
 
 # %%
-# Both the cut and the strength of the head are parameters of one search. With 10
-# labels of each digit to learn from, drawn eight times:
+# Both the cut and the pooling are parameters of one search, with 10 labels per digit,
+# drawn eight times:
 
 stages = list(sktl.get_backbone("pocket").stages[:-1])
 search = GridSearchCV(
@@ -40,9 +40,9 @@ search = GridSearchCV(
 ).fit(X, y)
 
 # %%
-# Eighty fits, and each image went through the network ten times: once for each cut
-# and pooling. One run of the first stages cost less than one of the last, since what
-# lies behind the cut is never computed.
+# These are eighty fits, but each image went through the network only ten times: once
+# for each cut and pooling. Early cuts cost less than late ones, because the stages
+# after the cut are never computed.
 
 results = search.cv_results_
 fig, ax = plt.subplots(figsize=(7, 4))
@@ -63,12 +63,12 @@ for pool, colour in (("avg", "#1f5f99"), ("max", "#d9652b")):
 ax.set(
     xlabel="cut after",
     ylabel="accuracy (%)",
-    title="Digits from 10 labels of each class, read after each stage of pocket",
+    title="Digits from 10 labels per class, with pocket cut after each stage",
 )
 ax.legend()
 fig.tight_layout()
 
 # %%
-# The stem sees edges only, wherever they are; the middle knows strokes and their
-# crossings. Whether the last stage is still the best depends on how far your images
-# are from those of the pretraining: let the search decide.
+# The stem detects only edges; the middle stages detect strokes and how they cross.
+# Whether the last stage is still the best depends on how different your images are from
+# those of the pretraining: let the search decide.

@@ -1,4 +1,4 @@
-"""The names of other projects that the site links to are names of theirs."""
+"""The names of other projects that the site links to exist there."""
 
 import importlib
 from pathlib import Path
@@ -12,12 +12,12 @@ INVENTORIES = sorted(
 
 
 def entries(path):
-    """Return name, kind and place of everything in an inventory."""
+    """Return the name, kind and address of everything in an inventory."""
     return [line.split() for line in path.read_text().splitlines()[3:]]
 
 
 @pytest.mark.parametrize("path", INVENTORIES, ids=lambda path: path.stem)
-def test_names_exist_and_are_of_the_kind_that_is_said(path):
+def test_names_exist_and_are_of_the_stated_kind(path):
     assert entries(path)
     for name, kind, _ in entries(path):
         module, _, short = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""Figures on the site are those of committed results, and none is left out."""
+"""The figures on the site are those of committed results, and none is missing."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "guide" / "measured.rst").read_text()
 
 @pytest.fixture(scope="module")
 def tables():
-    """Return the module that makes tables of results."""
+    """Return the module that turns results into tables."""
     path = ROOT / "docs" / "_ext" / "result_tables.py"
     spec = importlib.util.spec_from_file_location("result_tables", path)
     module = importlib.util.module_from_spec(spec)
@@ -66,7 +66,7 @@ def test_a_result_of_another_form_is_shown_as_it_is(tables):
     assert tables.shown("search", {"surprise": 1})[0] == ".. code-block:: json"
 
 
-def test_what_a_cell_holds_is_text_and_no_markup(tables):
+def test_markup_in_a_cell_is_escaped(tables):
     rows = [{"*what*_it": "a|b", "x": {"median": 2.0, "low": 1.0, "high": 3.0}}]
     assert tables.shown("scale", {"rows": rows})[4:] == [
         "   * - \\*what\\* it",
@@ -77,7 +77,7 @@ def test_what_a_cell_holds_is_text_and_no_markup(tables):
 
 
 def test_the_guide_says_what_was_measured():
-    """What is written in docs/guide/what_it_is.rst around the tables."""
+    """The text of docs/guide/what_it_is.rst around the tables is true."""
     heads = ("LogisticRegression", "SVC", "SVC(C=10)")
     best = {
         (row["set"], row["features"]): max(row[head] for head in heads)
@@ -87,10 +87,10 @@ def test_the_guide_says_what_was_measured():
     for images in ("cats_vs_dogs", "eurosat"):
         baseline = max(best[images, name] for name in plain)
         assert best[images, "pocket"] > baseline + 15
-    # On photographs, architecture alone is worth nothing and ImageNet a lot.
+    # On photographs, the architecture alone is worth nothing, and ImageNet a lot.
     assert best["cats_vs_dogs", "squeezenet1_0 untrained"] < 66.5
     assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 5
-    # On satellite tiles, the larger network brings nothing.
+    # On satellite tiles, the larger network is no better.
     assert abs(best["eurosat", "squeezenet1_0"] - best["eurosat", "pocket"]) < 1
     accuracy = committed("finetune_accuracy")
     for images, gain in (("eurosat", 0.05), ("cats_vs_dogs", 0.02)):

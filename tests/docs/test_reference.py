@@ -1,4 +1,4 @@
-"""The API reference names everything that is public, and nothing that is not there."""
+"""The API reference lists every public name, and no name that does not exist."""
 
 import importlib
 import pkgutil
@@ -9,7 +9,7 @@ import pytest
 import sktl
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "api" / "index.rst"
-# The command has a manual of its own: sktl --help.
+# The command has its own manual: sktl --help.
 HOMES = ["sktl"] + [
     f"sktl.{module.name}"
     for module in pkgutil.iter_modules(sktl.__path__)
@@ -33,7 +33,7 @@ def referenced():
 
 
 @pytest.mark.parametrize("name", referenced())
-def test_every_name_of_the_reference_exists(name):
+def test_every_name_in_the_reference_exists(name):
     home, _, short = name.rpartition(".")
     assert short in importlib.import_module(home).__all__
 
