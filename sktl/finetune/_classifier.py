@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNetClassifier
 
-from sktl.finetune._activations import are_activations
+from sktl.finetune._activation_sets import are_activations
 from sktl.finetune._fine_tuned import FineTuned, passed
 from sktl.finetune._fit import fit
 from sktl.finetune._targets import Labels
@@ -269,6 +269,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     ('stage1', ('stage2', 'fc6'))
     """
 
+    _targets: Labels
     _parameter_constraints: dict = {
         **FineTuned._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -315,7 +316,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         super().__init__(**passed(locals()))
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None, groups=None):
+    def partial_fit(
+        self, X, y, classes=None, sample_weight=None, groups=None
+    ) -> FineTunedClassifier:
         """Train for ``max_epochs`` more, from where the network is.
 
         Parameters
@@ -335,7 +338,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         fit(self, X, y, sample_weight, groups, classes)
         return self
 
-    def predict(self, X):
+    def predict(self, X) -> np.ndarray:
         """Return the most likely label of each image.
 
         Parameters
@@ -355,7 +358,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         # skorch scores data sets of its own making, whose targets are numbers.
         return codes if are_activations(X) else self.classes_[codes]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X) -> np.ndarray:
         """Return the probability of each class.
 
         Parameters
@@ -372,7 +375,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         logits = torch.from_numpy(self._outputs(X))
         return self._get_predict_nonlinearity()(logits).numpy()
 
-    def decision_function(self, X):
+    def decision_function(self, X) -> np.ndarray:
         """Return the logits.
 
         Parameters

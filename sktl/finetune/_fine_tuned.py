@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from torch.utils.data import DataLoader
 from sktl.backbones import resolve
 from sktl.engine import FrozenPart, resolve_device, resolve_engine
 from sktl.exceptions import ImageInputError
-from sktl.finetune._activations import (
+from sktl.finetune._activation_sets import (
     ActivationSource,
     are_activations,
     autocast,
@@ -99,10 +100,10 @@ class FineTuned(NeuralNet):
     _targets: Targets
     # Whether the head has begun: there is something to predict with and to go on from.
     _begun = False
-    _training: Training | None = None
+    _training: Training | Any = None
 
     def __init__(self, backbone, **params):
-        vars(self).update(backbone=backbone, **params)
+        self.__dict__.update(backbone=backbone, **params)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None):
@@ -384,7 +385,7 @@ class FineTuned(NeuralNet):
         Xi, yi = unpack_data(batch)
         # One row has no batch statistics to learn from, and no partner.
         self._set_training(len(yi) > 1)
-        mixup = self._training and self._training.mixup
+        mixup = self._training.mixup if self._training is not None else None
         if mixup is not None and len(yi) > 1:
             loss, y_pred = mixup.step(self, Xi, yi)
         else:
@@ -585,7 +586,7 @@ class FineTuned(NeuralNet):
         return state
 
     def __setstate__(self, state):
-        vars(self).update(state)
+        self.__dict__.update(state)
         try:
             device = resolve_device(self.device)
         except ValueError:

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from sktl.backbones import resolve
 from sktl.exceptions import UnreadableImageError
-from sktl.finetune._activations import (
+from sktl.finetune._activation_sets import (
     Activations,
     ActivationSource,
     DataSets,
@@ -281,11 +281,12 @@ def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
     """Train, and leave a usable network however training ends."""
     n_steps = net.max_epochs * len(net.get_iterator(train_set, training=True))
     mixup = Mixup(net.mixup, seeds.mixing) if net.mixup else None
-    training = net._training = Training(seeds.order, mixup)
+    training = None
     try:
         net.notify("on_train_begin", X=X, y=y)
         # After the callbacks: skorch's LoadInitState may have changed the net.
-        training.schedule = Schedule(net.optimizer_, net.schedule, net.warmup, n_steps)
+        schedule = Schedule(net.optimizer_, net.schedule, net.warmup, n_steps)
+        training = net._training = Training(seeds.order, mixup, schedule)
         if valid_set is not None:
             _begin_to_watch(net, valid_set)
         net.fit_loop(DataSets(train_set, valid_set), epochs=net.max_epochs)
@@ -297,18 +298,18 @@ def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
         if not is_deliberate(interrupt):
             raise
     finally:
-        if training.schedule is not None:
+        if training is not None:
             training.schedule.end()
         if net.history and "event_lr" not in net.history[-1]:
             del net.history[-1]  # the epoch in which training was stopped
         net.module_.open_stages(net.cut_.trained)
         net.best_epoch_ = len(net.history)
-        if training.best is not None:
+        if training is not None and training.best is not None:
             training.best.restore(net)
             net.best_epoch_ = training.best.best_epoch_
         net.module_.eval()
         net.notify("on_train_end", X=X, y=y)
-        del net._training
+        vars(net).pop("_training", None)
 
 
 def _begin_to_watch(net, valid_set: Activations) -> None:

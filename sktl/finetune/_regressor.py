@@ -115,6 +115,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     True
     """
 
+    _targets: Numbers
+
     def __init__(
         self,
         backbone="pocket",
@@ -150,7 +152,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     ):
         super().__init__(**passed(locals()))
 
-    def predict(self, X):
+    def predict(self, X) -> np.ndarray:
         """Return the targets of images.
 
         Parameters

@@ -200,7 +200,7 @@ class Training:
 
     order_seed: int
     mixup: Mixup | None
-    schedule: Schedule | None = None
+    schedule: Schedule
     best: BestEpoch | None = None
 
 

@@ -127,7 +127,7 @@ class ActivationMapDisplay:
         target=None,
         display_labels=None,
         **plot_params,
-    ):
+    ) -> ActivationMapDisplay:
         """Split the scores of a fitted estimator into image positions.
 
         Parameters
@@ -209,7 +209,7 @@ class ActivationMapDisplay:
             pictures=[_seen(images, i, found) for i in range(len(images))],
         )
 
-    def plot(self, ax=None, *, n_images=12):
+    def plot(self, ax=None, *, n_images=12) -> ActivationMapDisplay:
         """Draw each image beside its map.
 
         Parameters

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -86,7 +87,7 @@ class EmbeddingMapDisplay:
     images: ImageRows | None = None
 
     @classmethod
-    def from_estimator(cls, estimator, X, y=None, **params):
+    def from_estimator(cls, estimator, X, y=None, **params) -> EmbeddingMapDisplay:
         """Embed images with a fitted estimator, and map them.
 
         Parameters
@@ -124,7 +125,7 @@ class EmbeddingMapDisplay:
         display_labels=None,
         random_state=0,
         **plot_params,
-    ):
+    ) -> EmbeddingMapDisplay:
         """Map embeddings that were computed elsewhere.
 
         Parameters
@@ -222,7 +223,7 @@ class EmbeddingMapDisplay:
 
     def plot(
         self, ax=None, *, n_images=80, image_size=0.38, max_classes=20, random_state=0
-    ):
+    ) -> EmbeddingMapDisplay:
         """Draw points, and pictures in place of points as far as none overlap.
 
         Parameters
@@ -265,7 +266,11 @@ class EmbeddingMapDisplay:
         self.ax_.set_xlabel(fitted(self.axis_labels[0], size[0], BODY), fontsize=BODY)
         self.ax_.set_ylabel(fitted(self.axis_labels[1], size[1], BODY), fontsize=BODY)
         for rank, name in names or [(0, "")]:
-            look = {"c": colour_of(rank), "marker": mark_of(rank), "label": name}
+            look: dict[str, Any] = {
+                "c": colour_of(rank),
+                "marker": mark_of(rank),
+                "label": name,
+            }
             look |= {"s": np.clip(4000 / len(ranks), 4, 26), "alpha": 0.75}
             self.ax_.scatter(*self.positions[ranks == rank].T, linewidths=0, **look)
         self._draw_pictures(ranks, image_size * unit)
@@ -293,7 +298,11 @@ class EmbeddingMapDisplay:
             extent = (low[0], high[0], low[1], high[1])
             draw_image(self.ax_, pixels, extent, frame, zorder=3)
             if mark_of(ranks.max()) != mark_of(0):  # colours repeat, marks differ
-                look = {"marker": mark_of(rank), "edgecolors": "white", "linewidths": 1}
+                look: dict[str, Any] = {
+                    "marker": mark_of(rank),
+                    "edgecolors": "white",
+                    "linewidths": 1,
+                }
                 self.ax_.scatter(low[0], high[1], s=34, c=frame, zorder=4, **look)
 
     def _draw_legend(self, width: float, height: float) -> list:
@@ -301,11 +310,16 @@ class EmbeddingMapDisplay:
         handles, names = self.ax_.get_legend_handles_labels()
         points = min(SMALL, height / len(names) / LINE / 1.15)
         names = [fitted(name, width, points) for name in names]
-        how = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+        how: dict[str, Any] = {
+            "loc": "upper left",
+            "bbox_to_anchor": (1, 1),
+            "frameon": False,
+        }
         how |= {"borderaxespad": 0, "borderpad": 0.2, "fontsize": points}
         how |= {"handlelength": 1, "labelspacing": 0.3}
         legend = self.ax_.legend(handles, names, **how)
         for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
+            assert handle is not None
             handle.set(sizes=[4 * points], alpha=1)
             text.set_parse_math(False)
         return legend.get_texts()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import confusion_matrix
@@ -103,7 +103,9 @@ class ImageConfusionDisplay(PredictionsDisplay):
             images=predictions.images,
         )
 
-    def plot(self, ax=None, *, n_pairs=6, n_examples=5, max_classes=20):
+    def plot(
+        self, ax=None, *, n_pairs=6, n_examples=5, max_classes=20
+    ) -> ImageConfusionDisplay:
         """Draw the matrix and the pictures.
 
         Parameters
@@ -198,7 +200,10 @@ class ImageConfusionDisplay(PredictionsDisplay):
         self.text_ = {}
         for i, j in np.argwhere(counts) if points >= 4.5 else ():
             light = cells[i, j] @ (0.299, 0.587, 0.114) > 0.55
-            how = {"fontsize": points, "color": INK if light else "white"}
+            how: dict[str, Any] = {
+                "fontsize": points,
+                "color": INK if light else "white",
+            }
             how |= {"ha": "center", "va": "center"}
             text = self.ax_.text(j, i, str(counts[i, j]), **how)
             self.text_[position[i], position[j]] = text
@@ -209,7 +214,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
         points = min(SMALL, 72 * step / 1.15)
         upright = widest(names, points) > step - 0.06
         names = [fitted(name, room - 0.1, points) for name in names]
-        how = {"fontsize": points, "parse_math": False}
+        how: dict[str, Any] = {"fontsize": points, "parse_math": False}
         self.ax_.set_yticks(range(len(names)), names, **how)
         self.ax_.set_xticks(range(len(names)), names, rotation=90 * upright, **how)
         self.ax_.tick_params(length=0)

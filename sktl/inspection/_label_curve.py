@@ -86,7 +86,7 @@ class LabelCurveDisplay:
         random_state=0,
         n_jobs=None,
         **plot_params,
-    ):
+    ) -> LabelCurveDisplay:
         """Fit to more and more labels, many times, and score on held-out images.
 
         Parameters
@@ -168,7 +168,7 @@ class LabelCurveDisplay:
         )
         return display.plot(**plot_params)
 
-    def plot(self, ax=None, *, spread=True):
+    def plot(self, ax=None, *, spread=True) -> LabelCurveDisplay:
         """Draw the mean of each estimator and its spread over the draws.
 
         Parameters

@@ -91,7 +91,7 @@ class MistakesDisplay(PredictionsDisplay):
             images=predictions.images,
         )
 
-    def plot(self, ax=None, *, n_images=15):
+    def plot(self, ax=None, *, n_images=15) -> MistakesDisplay:
         """Draw the pictures with their true and predicted classes and the confidence.
 
         Parameters

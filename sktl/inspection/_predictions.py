@@ -134,7 +134,9 @@ class PredictionsDisplay(ABC):
         """Return the display without drawing it."""
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, display_labels=None, **plot_params):
+    def from_estimator(
+        cls, estimator, X, y, *, display_labels=None, **plot_params
+    ) -> PredictionsDisplay:
         """Predict the classes of X and draw the display.
 
         Parameters
@@ -175,7 +177,7 @@ class PredictionsDisplay(ABC):
         labels=None,
         display_labels=None,
         **plot_params,
-    ):
+    ) -> PredictionsDisplay:
         """Draw the display of predictions made elsewhere.
 
         Parameters

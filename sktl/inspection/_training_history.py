@@ -61,7 +61,7 @@ class TrainingHistoryDisplay:
     best_epoch: int | None = None
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator, *, ax=None) -> TrainingHistoryDisplay:
         """Draw how a fitted estimator was trained.
 
         Parameters
@@ -90,7 +90,9 @@ class TrainingHistoryDisplay:
         return cls(net.epochs_, best_epoch=best_epoch).plot(ax=ax)
 
     @classmethod
-    def from_history(cls, history, *, best_epoch=None, ax=None):
+    def from_history(
+        cls, history, *, best_epoch=None, ax=None
+    ) -> TrainingHistoryDisplay:
         """Draw a history.
 
         Parameters
@@ -121,7 +123,7 @@ class TrainingHistoryDisplay:
         curves.setdefault("epoch", np.arange(1, len(rows) + 1))
         return cls(curves, best_epoch=best_epoch).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> TrainingHistoryDisplay:
         """Draw losses above scores above the learning rate.
 
         Parameters
@@ -144,7 +146,8 @@ class TrainingHistoryDisplay:
             title += f", epoch {self.best_epoch} kept"
         self.title_ = panel.title(title)
         top, scale = panel.top, (panel.top - 0.5) / total
-        self.axes_, self.lines_ = {}, {}
+        self.axes_: dict = {}
+        self.lines_: dict = {}
         for group, measures in groups.items():
             height = _HEIGHTS[group] * scale
             own = panel.curve_axes(0.75, top - height, panel.width - 0.95, height)

@@ -13,9 +13,10 @@ from joblib import Parallel, delayed
 from sklearn.metrics import check_scoring
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 from tqdm.auto import tqdm
 
+from sktl._validate_params import validate_params
 from sktl.engine import resolve_device
 from sktl.exceptions import DuplicateImagesWarning
 from sktl.images import ImageRows
@@ -43,8 +44,7 @@ from sktl.model_selection._extractors import extract, make_extractors
         "inner_cv": [Interval(Integral, 2, None, closed="left")],
         "duplicates": [StrOptions({"warn", "group", "ignore"})],
         "confidence": [Interval(Real, 0, 1, closed="neither")],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def compare(
     X,
@@ -72,7 +72,7 @@ def compare(
     n_jobs=None,
     random_state=0,
     verbose=0,
-):
+) -> Comparison:
     """Compare both strategies and honest baselines on your images.
 
     Can this be learned, how well, by which strategy and at what cost? All candidates

@@ -10,8 +10,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.base import clone
 from sklearn.preprocessing import normalize
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval
 
+from sktl._validate_params import validate_params
 from sktl.images import ImageRows, Recipe
 from sktl.model_selection._cross_validation import Split
 from sktl.model_selection._plain_features import PlainFeatures, for_each_image
@@ -32,12 +33,11 @@ _BLOCK = 4096
         "features": [HasMethods(["fit", "transform"]), None],
         "image_shape": [list, tuple, None],
         "value_range": [list, tuple, None],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def duplicate_groups(
     X, *, threshold=0.99, features=None, image_shape=None, value_range=None
-):
+) -> np.ndarray:
     """Find copies and near-copies of images, as groups that a splitter keeps together.
 
     A model remembers a test image of which it has seen a copy in training, and its

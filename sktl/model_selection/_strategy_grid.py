@@ -14,8 +14,9 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from sktl._validate_params import validate_params
 from sktl.features import PretrainedFeatures
 from sktl.model_selection._extractors import backbones_with_weights
 
@@ -53,8 +54,7 @@ _HEADS: dict[str, dict[str, Head]] = {
     {
         "task": [StrOptions({"classification", "regression"})],
         "sampling": [StrOptions({"grid", "random"})],
-    },
-    prefer_skip_nested_validation=True,
+    }
 )
 def strategy_grid(
     backbones=("pocket",),
@@ -71,7 +71,7 @@ def strategy_grid(
     fine_tuning=None,
     sampling="grid",
     random_state=None,
-):
+) -> tuple:
     """Return an estimator and a parameter grid that span both strategies.
 
     One search then chooses between heads on frozen features and fine-tuning, on the
