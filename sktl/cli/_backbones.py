@@ -1,4 +1,4 @@
-"""``sktl backbones``: the networks there are."""
+"""``sktl backbones``: a list of the networks."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ import typer
 
 from sktl.backbones import get_backbone, list_backbones
 from sktl.cli import _options as options
-from sktl.cli._output import show
+from sktl.cli._terminal import show_json, show_table
 
 
 def backbones(
     family: Annotated[
-        str | None, typer.Option(help="Only this family, such as resnet.")
+        str | None, typer.Option(help="List only this family, such as resnet.")
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(help="Only from here: bundled, own, torchvision or timm."),
+        typer.Option(help="List only this source: bundled, own, torchvision or timm."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the networks, with size, year and published accuracy."""
-    try:
-        names = list_backbones(family=family, source=source)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    """List the networks, with year, size and published accuracy."""
     records = []
-    for name in names:
+    for name in list_backbones(family=family, source=source):
         info = get_backbone(name)
-        record = {
+        record: dict = {
             "name": name,
             "family": info.family,
             "year": info.year,
@@ -41,4 +37,7 @@ def backbones(
         if as_json:
             record |= {"source": info.source, "stages": info.stages}
         records.append(record)
-    show(records, f"{len(records)} backbones", as_json)
+    if as_json:
+        show_json(records)
+    else:
+        show_table(records, f"{len(records)} backbones")

@@ -1,4 +1,4 @@
-"""``sktl cache``: what is kept between runs, and how to be rid of it."""
+"""``sktl cache``: the embeddings that are kept between runs."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import Annotated
 
 import typer
 
+from sktl._wording import size
 from sktl.cli import _options as options
-from sktl.cli._output import show, show_json, tell
-from sktl.engine import EmbeddingStore
+from sktl.cli._terminal import show_json, show_line, show_table
+from sktl.store import EmbeddingStore
 
-cache = typer.Typer(help="Look after a folder of stored embeddings.")
+cache = typer.Typer(help="Inspect, shrink or empty the cache of embeddings.")
 
 StorePath = Annotated[
     Path | None,
-    typer.Argument(
-        help="The folder; SKTL_CACHE_DIR, or the user's cache folder, by default."
-    ),
+    typer.Argument(help="By default SKTL_CACHE_DIR or the user's cache folder."),
 ]
 
 
 @cache.command()
 def info(path: StorePath = None, as_json: options.AsJson = False) -> None:
-    """Say what a store holds."""
+    """Show where the cache is and what it holds."""
     figures = EmbeddingStore(path).info()
     if as_json:
         show_json(figures)
-    else:
-        show([{k: str(v) for k, v in figures.items()}], "Embedding store", False)
+        return
+    for name in ("bytes", "max_bytes"):
+        if figures.get(name) is not None:
+            figures[name] = size(figures[name])
+    show_table([figures], "Embedding store")
 
 
 @cache.command()
@@ -39,23 +41,24 @@ def prune(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Drop the rows that were not used for longest."""
-    _tell(EmbeddingStore(path), EmbeddingStore(path).prune(max_bytes), as_json)
+    """Delete the embeddings that have not been used for longest."""
+    store = EmbeddingStore(path)
+    _show_deleted(store, store.prune(max_bytes), as_json)
 
 
 @cache.command()
 def clear(path: StorePath = None, as_json: options.AsJson = False) -> None:
-    """Drop every row."""
+    """Delete all embeddings."""
     store = EmbeddingStore(path)
     rows = store.info()["rows"]
     store.clear()
-    _tell(store, rows, as_json)
+    _show_deleted(store, rows, as_json)
 
 
-def _tell(store: EmbeddingStore, dropped: int, as_json: bool) -> None:
-    """Say how many rows are gone."""
+def _show_deleted(store: EmbeddingStore, dropped: int, as_json: bool) -> None:
+    """Say how many rows are gone and how many are left."""
     left = store.info()["rows"]
     if as_json:
         show_json({"path": store.path, "dropped": dropped, "rows": left})
     else:
-        tell(f"{dropped} rows dropped, {left} left in {store.path}")
+        show_line(f"{dropped} rows deleted, {left} left in {store.path}.")

@@ -11,8 +11,8 @@ import typer
 
 from sktl._whole_file import check_writable
 from sktl.cli import _options as options
-from sktl.cli._comparing import ranking
-from sktl.cli._output import at_terminal, show_json, show_table, tell
+from sktl.cli._compare_and_train import show_answer
+from sktl.cli._terminal import progress_wanted
 
 _CODE = """\
 import numpy as np
@@ -27,7 +27,7 @@ model = found.best_estimator_"""
 
 
 def demo(
-    report: Annotated[Path, typer.Option(help="Where to write the page.")] = Path(
+    report: Annotated[Path, typer.Option(help="The HTML file for the report.")] = Path(
         "sktl-demo.html"
     ),
     n_images: Annotated[
@@ -35,10 +35,12 @@ def demo(
     ] = 500,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare both strategies and baselines on handwritten digits, offline.
+    """See what sktl does, on handwritten digits, without a download.
 
-    The digits come with scikit-learn; the network, lenet5, comes with sktl and
-    has learned on other digits (MNIST). A table is printed, a page written.
+    Compares frozen features, fine-tuning and baselines, prints a table and
+    writes a report with pictures. The digits come with scikit-learn; the
+    network, lenet5, comes with sktl and was trained on other digits (MNIST).
+    It sees each image once, however many heads and folds use its embedding.
     """
     from sklearn.datasets import load_digits
 
@@ -50,10 +52,9 @@ def demo(
     X, y = load_digits(return_X_y=True)
     some = np.random.default_rng(0).permutation(len(X))[:n_images]
     X, y = X[some], y[some]
-    # No search for copies: single pairs of digits of 8 x 8 pixels are alike by chance.
-    found = compare(
-        X, y, backbones=["lenet5"], duplicates="ignore", verbose=at_terminal()
-    )
+    # No search for duplicates: some digits of 8 x 8 pixels look alike by chance.
+    settings = {"backbones": ["lenet5"], "duplicates": "ignore"}
+    found = compare(X, y, **settings, verbose=progress_wanted())
     write_comparison_report(
         report,
         found,
@@ -61,22 +62,5 @@ def demo(
         source="handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits)",
         code=_CODE.format(n_images=n_images),
     )
-    seconds = time.perf_counter() - started
-    if as_json:
-        show_json(
-            {
-                "images": len(y),
-                "best": found.best_name_,
-                "table": found.table,
-                "seconds": round(seconds, 1),
-                "written": {"report": str(report)},
-            }
-        )
-        return
-    show_table(
-        ranking(found), f"{len(y)} handwritten digits, {len(found.splits_)} splits"
-    )
-    tell(
-        f"{found.summary()} The network saw each image once, however many heads and "
-        f"folds asked for it. Report: {report}. ({seconds:.0f} s)"
-    )
+    answer = {"images": len(y), "seconds": round(time.perf_counter() - started, 1)}
+    show_answer(found, {**answer, "written": {"report": report}}, as_json)

@@ -1,4 +1,8 @@
-"""The scikit-learn part of a model, by skops; sktl's estimators leave a slot in it."""
+"""The scikit-learn part of a model, in the format of skops.
+
+skops knows nothing about networks, so a numbered slot holds the place of each estimator
+of sktl while scikit-learn's are written and read.
+"""
 
 from __future__ import annotations
 
@@ -11,61 +15,32 @@ from io import BytesIO
 from sklearn.base import BaseEstimator
 
 from sktl.exceptions import ModelFileError, UnstorableModelError
-from sktl.persistence._parts import kind_of
+from sktl.persistence._archive import check_stored
+from sktl.persistence._estimator_records import kind_of
 
 
+# Model files hold the path of this class: it has to stay in this module.
 class Slot(BaseEstimator):
-    """Stands for an estimator of sktl while scikit-learn's are written and read."""
+    """Holds the place of an estimator of sktl."""
 
     def __init__(self, number=0):
         self.number = number
 
 
-# Beside what skops trusts by itself. Plain containers of numbers, all of them: trees,
-# whose compiled code follows the indices it is given, are not.
+# Trusted beside what skops trusts: plain containers of numbers. Trees are not among
+# them, since their compiled code follows whatever indices it is given.
 TRUSTED = [
     f"{Slot.__module__}.{Slot.__qualname__}",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
 ]
-# The kinds of node that data has. Others (functions, partials, methods, operators)
-# name code to call; skops has a list of its own for those, and we need none of them.
+# Nodes that hold data. skops trusts some functions as well; our models need none.
 _NODES = {
     *("BytesNode", "DefaultDictNode", "DictNode", "JsonNode", "ListNode", "LossNode"),
     *("MaskedArrayNode", "NdArrayNode", "ObjectNode", "RandomGeneratorNode"),
     *("RandomStateNode", "SetNode", "SliceNode", "SparseMatrixNode", "TupleNode"),
     "TypeNode",
 }
-_HOMES = ("builtins", "collections", "numpy", "scipy.sparse", "sklearn")
-
-
-def replaced(value, swap: Callable[[object], object | None], memo: dict | None = None):
-    """Return an estimator with some of those inside it replaced; the rest is shared.
-
-    ``swap`` returns the replacement of a value, or None to look inside it.
-    """
-    memo = {} if memo is None else memo
-    if id(value) in memo:
-        return memo[id(value)][0]
-    result = swap(value)
-    if result is None:
-        result = value
-        if isinstance(value, BaseEstimator):
-            inside = {k: replaced(v, swap, memo) for k, v in vars(value).items()}
-            if any(inside[key] is not old for key, old in vars(value).items()):
-                result = copy.copy(value)
-                vars(result).update(inside)
-        elif type(value) in (list, tuple):
-            inside = [replaced(item, swap, memo) for item in value]
-            if any(new is not old for new, old in zip(inside, value, strict=True)):
-                result = type(value)(inside)
-        elif isinstance(value, dict):
-            inside = {k: replaced(v, swap, memo) for k, v in value.items()}
-            if any(inside[key] is not old for key, old in value.items()):
-                result = copy.copy(value)
-                result.update(inside)
-    memo[id(value)] = result, value  # keeps value alive, and so its id its own
-    return result
 
 
 def take_out(estimator) -> tuple[object, list]:
@@ -75,26 +50,40 @@ def take_out(estimator) -> tuple[object, list]:
     def swap(value):
         if kind_of(value) is None:
             return None
-        for number, part in enumerate(parts):
-            if part is value:
-                return Slot(number)
         parts.append(value)
         return Slot(len(parts) - 1)
 
-    return replaced(estimator, swap), parts
+    return _replaced(estimator, swap, {}), parts
 
 
 def put_back(estimator, parts: list):
     """Return an estimator with the parts in its slots."""
+    part = dict(enumerate(parts))
 
     def swap(value):
-        if not isinstance(value, Slot):
-            return None
-        if not isinstance(value.number, int) or not 0 <= value.number < len(parts):
-            raise ModelFileError("A model file refers to a part that it does not hold.")
-        return parts[value.number]
+        return part[value.number] if isinstance(value, Slot) else None
 
-    return replaced(estimator, swap)
+    return _replaced(estimator, swap, {})
+
+
+def _replaced(value, swap: Callable[[object], object | None], seen: dict):
+    """Return a value with what is in it swapped, where ``swap`` returns something."""
+    if id(value) in seen:
+        return seen[id(value)][0]
+    result = swap(value)
+    if result is None:
+        result, inside, is_sequence = value, {}, type(value) in (list, tuple)
+        if isinstance(value, BaseEstimator):
+            inside = vars(value)
+        elif is_sequence or isinstance(value, dict):
+            inside = dict(enumerate(value)) if is_sequence else value
+        new = {key: _replaced(item, swap, seen) for key, item in inside.items()}
+        if any(new[key] is not item for key, item in inside.items()):
+            result = type(value)(new.values()) if is_sequence else copy.copy(value)
+            if not is_sequence:
+                (result if isinstance(value, dict) else vars(result)).update(new)
+    seen[id(value)] = result, value  # keeps value alive, and so its id its own
+    return result
 
 
 def dump(estimator) -> bytes:
@@ -104,62 +93,41 @@ def dump(estimator) -> bytes:
 
     try:
         content = skops.io.dumps(estimator)
-        strange = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)
-        if not strange:
-            strange = _strange_nodes(content)
+        refused = _refused(content, "the model")
     except UnsupportedTypeException as error:
+        refused = [f"{error}"]
+    if refused:
         raise UnstorableModelError(
-            f"A model file cannot hold this estimator: {error}. Keep it with joblib."
-        ) from error
-    if strange:
-        raise UnstorableModelError(
-            f"A model file holds estimators of scikit-learn and sktl, and not "
-            f"{', '.join(sorted(strange))}: loading them would have to run their "
-            "code. Keep the model with joblib."
+            f"A model file cannot hold {', '.join(refused)}: only estimators of "
+            "scikit-learn and sktl can be loaded without running code. Use joblib."
         )
     return content
 
 
-def load(content: bytes):
+def load(content: bytes, path):
     """Return the estimator in ``content``, which may have come from anywhere."""
     import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
 
-    try:
-        strange = _strange_nodes(content)
-        if strange:
-            raise ModelFileError(
-                "A model file asks for types that no model of sktl needs: "
-                f"{', '.join(sorted(strange))}."
-            )
-        return skops.io.loads(content, trusted=TRUSTED)
-    except ModelFileError:
-        raise
-    except (
-        UntrustedTypesFoundException,
-        *(AttributeError, ImportError, LookupError, MemoryError, OSError),
-        *(OverflowError, RecursionError, TypeError, ValueError, zipfile.BadZipFile),
-    ) as error:
+    if refused := ", ".join(_refused(content, path)):
         raise ModelFileError(
-            f"The scikit-learn part of a model file cannot be read: {error}"
-        ) from error
+            f"{str(path)!r} asks for types that no model of sktl needs: {refused}."
+        )
+    return skops.io.loads(content, trusted=TRUSTED)
 
 
-def _strange_nodes(content: bytes) -> set[str]:
-    """Return the types in a skops file that are no data of numpy or scikit-learn."""
+def _refused(content: bytes, path) -> list[str]:
+    """Return what a skops file names that is not data of numpy or scikit-learn."""
+    import skops.io
+
     with zipfile.ZipFile(BytesIO(content)) as archive:
-        waiting = [json.loads(archive.read("schema.json"))]
-    strange = set()
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting += node
-        elif isinstance(node, dict):
-            waiting += node.values()
-            if "__loader__" in node:
-                kind, home = node["__loader__"], str(node.get("__module__"))
-                name = f"{home}.{node.get('__class__')}"
-                at_home = any(home == h or home.startswith(f"{h}.") for h in _HOMES)
-                if kind not in _NODES or not (at_home or name in TRUSTED):
-                    strange.add(f"{name} ({kind})")
-    return strange
+        check_stored(archive, path)
+        nodes: list[dict] = []
+        json.loads(archive.read("schema.json"), object_hook=nodes.append)
+    refused = {
+        f"{node.get('__module__')}.{node.get('__class__')}"
+        for node in nodes
+        if "__loader__" in node and node["__loader__"] not in _NODES
+    }
+    if not refused:
+        refused = set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED)
+    return sorted(refused)

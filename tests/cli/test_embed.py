@@ -1,4 +1,4 @@
-"""``sktl embed``: what is in the files, and what happens when it cannot be."""
+"""``sktl embed``: what the files hold, and what happens when something is wrong."""
 
 import os
 
@@ -46,7 +46,7 @@ def test_npy_npz_and_parquet_hold_what_the_library_computes(
 def test_blocks_make_the_same_file(run, digit_folder, expected, tmp_path, monkeypatch):
     from sktl.cli import _embed
 
-    monkeypatch.setattr(_embed, "BLOCK", 7)
+    monkeypatch.setattr(_embed, "_BLOCK", 7)
     run("embed", digit_folder, "-b", "lenet5", "-o", tmp_path / "x.npz")
     with np.load(tmp_path / "x.npz") as found:
         np.testing.assert_allclose(
@@ -64,11 +64,11 @@ def test_second_run_computes_nothing(run, digit_folder, tmp_path):
 
 def test_single_files_have_no_labels(run, digit_folder, tmp_path):
     files = sorted((digit_folder / "one").iterdir())[:2]
-    told = run(
+    summary = run(
         "embed", *files, "-b", "lenet5", "-o", tmp_path / "x.npz", "--json",
         json_output=True,
     )  # fmt: skip
-    assert (told["images"], told["features"], told["labels"]) == (2, 84, False)
+    assert [summary[k] for k in ("images", "features", "labels")] == [2, 84, False]
     with np.load(tmp_path / "x.npz") as found:
         assert "labels" not in found
 
@@ -107,7 +107,7 @@ def test_broken_image_is_named_and_nothing_is_written(run, tmp_path):
         (("-o", "x.npy", "--device", "abacus"), "abacus"),
     ],
 )
-def test_settings_that_cannot_be_are_one_line(
+def test_wrong_settings_are_errors_of_one_line(
     run, digit_folder, tmp_path, monkeypatch, options, words
 ):
     monkeypatch.chdir(tmp_path)

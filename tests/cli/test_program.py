@@ -69,7 +69,7 @@ def test_from_folder_to_predictions(tmp_path):
     done = sktl("cache", "clear", store, "--json")
     assert json.loads(done.stdout)["dropped"] == 24
     done = sktl("cache", "prune", store)
-    assert done.stdout.startswith("0 rows dropped, 0 left")
+    assert done.stdout.startswith("0 rows deleted, 0 left")
 
 
 def test_failure_is_one_line_and_exit_code_1(tmp_path):

@@ -1,6 +1,7 @@
 """``sktl train`` and ``sktl predict``: a model to keep, and what it says."""
 
 import csv
+import html
 import io
 import os
 import shutil
@@ -37,26 +38,26 @@ def test_trained_model_knows_class_names_and_its_score(model, digit_folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["finetune", "auto"])
 def test_other_strategies_train_too(run, digit_folder, tmp_path, strategy):
-    told = run(
+    answer = run(
         "train", digit_folder, "-o", tmp_path / "m.sktl", "-b", "lenet5", "--cv", "2",
         "--strategy", strategy, "--max-epochs", "1", "--json", json_output=True,
     )  # fmt: skip
-    assert told["written"] == {"model": str(tmp_path / "m.sktl")}
-    assert told["classes"] == {"one": 12, "zero": 12}
-    assert len(told["table"]) == (1 if strategy == "finetune" else 2)
+    assert answer["written"] == {"model": str(tmp_path / "m.sktl")}
+    assert answer["classes"] == {"one": 12, "zero": 12}
+    assert len(answer["table"]) == (1 if strategy == "finetune" else 2)
     kind = describe_model(tmp_path / "m.sktl")["estimator"]
-    assert ("FineTunedClassifier" in kind) == ("fine-tuned" in told["best"])
+    assert ("FineTunedClassifier" in kind) == ("fine-tuned" in answer["best"])
 
 
 def test_test_folder_is_held_out(run, tmp_path):
     save_digits(tmp_path / "train", 12)
     save_digits(tmp_path / "test", 3)
-    told = run(
+    answer = run(
         "train", tmp_path, "-o", tmp_path / "m.sktl", "-b", "lenet5", "--json",
         json_output=True,
     )  # fmt: skip
-    assert (told["images"], told["test_images"]) == (24, 6)
-    assert told["test_score"] > 0.8
+    assert (answer["images"], answer["test_images"]) == (24, 6)
+    assert answer["test_score"] > 0.8
 
 
 def test_predictions_as_table_csv_and_json(run, model, digit_folder):
@@ -86,10 +87,10 @@ def test_unreadable_image_fails_and_the_others_are_predicted(run, model, tmp_pat
     assert "broken.png" in result.stderr
 
 
-def test_predict_refuses_what_is_no_model(run, digit_folder, tmp_path):
+def test_predict_refuses_what_is_not_a_model(run, digit_folder, tmp_path):
     image = digit_folder / "one" / "00.png"
     for path, words in (
-        (image, "no model file"),
+        (image, "not a model file"),
         (tmp_path / "m.sktl", "No such file"),
     ):
         result = run("predict", path, image)
@@ -109,7 +110,7 @@ def test_predict_refuses_missing_images(run, model, tmp_path):
 
 def one_class(folder):
     save_digits(folder, 25, classes=("zero",))
-    return "one class only ('zero')"
+    return "only one class ('zero')"
 
 
 def ten_images(folder):
@@ -145,7 +146,7 @@ def nothing(folder):
     "spoil",
     [one_class, ten_images, small_class, broken_image, no_folders, nothing],
 )
-def test_folders_that_will_not_do_are_one_line(run, tmp_path, spoil, command):
+def test_unusable_folders_are_errors_of_one_line(run, tmp_path, spoil, command):
     folder = tmp_path / "data"
     folder.mkdir()
     words = spoil(folder)
@@ -160,12 +161,12 @@ def test_folders_that_will_not_do_are_one_line(run, tmp_path, spoil, command):
 
 def test_broken_images_can_be_left_out(run, tmp_path):
     broken_image(tmp_path / "data")
-    told = run(
+    answer = run(
         "train", tmp_path / "data", "-o", tmp_path / "m.sktl", "-b", "lenet5",
         "--skip-unreadable", "--json", json_output=True,
     )  # fmt: skip
-    assert told["images"] == 24
-    assert [os.path.basename(path) for path in told["unreadable"]] == ["broken.jpg"]
+    assert answer["images"] == 24
+    assert [os.path.basename(path) for path in answer["unreadable"]] == ["broken.jpg"]
 
 
 @pytest.mark.parametrize("target", ["nowhere/m.sktl", "folder"])
@@ -216,15 +217,15 @@ def test_interrupted_training_leaves_the_former_model(
 
 @pytest.mark.slow
 def test_compare_ranks_baselines_and_both_strategies(run, digit_folder, tmp_path):
-    told = run(
+    answer = run(
         "compare", digit_folder, "-b", "lenet5", "--head", "logistic", "--cv", "2",
         "--max-epochs", "1", "--json", json_output=True,
     )  # fmt: skip
-    assert {row["strategy"] for row in told["table"]} == {
+    assert {row["strategy"] for row in answer["table"]} == {
         "baseline", "frozen", "fine-tuned",
     }  # fmt: skip
-    assert told["best"] == told["table"][0]["name"]
-    scores = [row["score"] for row in told["table"]]
+    assert answer["best"] == answer["table"][0]["name"]
+    scores = [row["score"] for row in answer["table"]]
     assert scores == sorted(scores, reverse=True)
 
 
@@ -232,7 +233,8 @@ def test_compare_in_words(run, digit_folder):
     result = run("compare", digit_folder, "-b", "lenet5", "--cv", "2", "--no-finetune")
     assert result.exit_code == 0
     assert "most frequent class" in " ".join(result.stdout.split())
-    assert "Best: " in result.stdout
+    assert "accuracy" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("Done in ")
     assert max(map(len, result.stdout.splitlines()[:12])) <= 80
 
 
@@ -254,9 +256,11 @@ def test_weights_of_several_networks_need_names(run, digit_folder):
 
 def test_report_on_a_saved_model(run, model, digit_folder, tmp_path):
     target = tmp_path / "page.html"
-    told = run("report", model, digit_folder, "-o", target, "--json", json_output=True)
-    assert (told["images"], told["written"]) == (24, {"report": str(target)})
-    assert f"accuracy {told['accuracy']:.3f}" in target.read_text(encoding="utf-8")
+    answer = run(
+        "report", model, digit_folder, "-o", target, "--json", json_output=True
+    )
+    assert (answer["images"], answer["written"]) == (24, {"report": str(target)})
+    assert f"accuracy {answer['accuracy']:.3f}" in target.read_text(encoding="utf-8")
     result = run("report", model, tmp_path / "nowhere", "-o", target)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -264,46 +268,56 @@ def test_report_on_a_saved_model(run, model, digit_folder, tmp_path):
 
 def test_compare_and_train_write_the_page_and_the_model(run, digit_folder, tmp_path):
     page, model = tmp_path / "page.html", tmp_path / "m.sktl"
-    told = run(
+    answer = run(
         "train", digit_folder, "-b", "lenet5", "--cv", "2", "--report", page, "-o",
         model, "--json", json_output=True,
     )  # fmt: skip
-    assert told["written"] == {"model": str(model), "report": str(page)}
+    assert answer["written"] == {"model": str(model), "report": str(page)}
     text = page.read_text(encoding="utf-8")
     assert "lenet5 + logistic" in text
     assert "load_image_folder" in text
 
 
-def test_code_in_the_page_runs(digit_folder, tmp_path):
-    from sktl.cli._comparing import Asked, _code
-
-    asked = Asked(
-        folder=digit_folder,
-        backbones=["lenet5"],
-        weights="default",
-        heads=["logistic"],
-        unfreeze=[],
-        baselines=(),
-        fine_tuning={},
-        image_size=None,
-        folds=2,
-        cache=None,
-        device="auto",
-        seed=0,
-    )
+def test_code_in_the_page_runs(run, digit_folder, tmp_path):
+    page = tmp_path / "page.html"
+    answer = run(
+        "compare", digit_folder, "-b", "lenet5", "--head", "logistic", "--cv", "2",
+        "--no-finetune", "--report", page, "--json", json_output=True,
+    )  # fmt: skip
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    code = text[text.index("import numpy as np") :]
+    code = code[: code.index("best_estimator_") + len("best_estimator_")]
     names = {}
-    exec(compile(_code(asked), "report", "exec"), names)
-    assert names["found"].best_name_ == "lenet5 + logistic"
+    exec(compile(code, "report", "exec"), names)
+    assert names["found"].best_name_ == answer["best"]
     assert set(names["model"].predict(names["X"])) == {"zero", "one"}
+
+
+def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
+    for name, color in (("red", (76, 0, 0)), ("green", (0, 39, 0))):  # of equal grey
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12):
+            size = (8 + i, 8 + i)
+            Image.new("RGB", size, color).save(tmp_path / "data" / name / f"{i}.png")
+    model, page = tmp_path / "m.sktl", tmp_path / "page.html"
+    result = run(
+        "compare", tmp_path / "data", "-b", "lenet5", "--head", "knn", "--cv", "2",
+        "--no-finetune", "-o", model, "--report", page,
+    )  # fmt: skip
+    assert result.exit_code == 1
+    assert "colors" in result.stdout
+    assert "No model was saved" in result.stderr
+    assert page.exists()
+    assert not model.exists()
 
 
 @pytest.mark.slow
 def test_demo_compares_and_writes_the_page(run, tmp_path):
-    told = run(
+    answer = run(
         "demo", "--n-images", "200", "--report", tmp_path / "demo.html", "--json",
         json_output=True,
     )  # fmt: skip
-    assert {row["strategy"] for row in told["table"]} == {
+    assert {row["strategy"] for row in answer["table"]} == {
         "baseline",
         "frozen",
         "fine-tuned",

@@ -1,4 +1,4 @@
-"""The manual of the command speaks of all commands, and its lines can be typed."""
+"""The page on the command describes all commands, and its examples run."""
 
 import re
 import shlex
@@ -31,14 +31,14 @@ def commands(group=None, path=()):
             yield (*path, name)
 
 
-def typed(text):
+def command_lines(text):
     """Return the command lines in a text."""
     return re.findall(r"^ *\$ (sktl .*)$", text, re.MULTILINE)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return a folder with the photographs that the page speaks of."""
+    """Return a folder with the photographs of the examples."""
     for name, picture in zip(
         ("building", "flower"), load_sample_images().images, strict=True
     ):
@@ -67,7 +67,7 @@ def test_every_command_can_print_json(words):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_command_lines_are_understood(page):
-    lines = typed(page.read_text())
+    lines = command_lines(page.read_text())
     for line in lines:
         command, (_, *words) = typer.main.get_command(app), shlex.split(line)
         while hasattr(command, "commands"):
@@ -80,7 +80,7 @@ def test_command_lines_are_understood(page):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_command_lines_run_in_order(folder):
-    lines = [line for line in typed(PAGE) if not line.startswith("sktl demo")]
+    lines = [line for line in command_lines(PAGE) if not line.startswith("sktl demo")]
     assert len(lines) > 10
     for line in lines:
         result = CliRunner().invoke(app, shlex.split(line)[1:])
