@@ -73,7 +73,7 @@ def test_near_misses_are_suggested(wrong, meant):
 
 
 def test_what_is_no_backbone_is_refused():
-    with pytest.raises(BackboneNotFoundError, match="has to be a name"):
+    with pytest.raises(BackboneNotFoundError, match="must be a name"):
         resolve(3)
 
 
