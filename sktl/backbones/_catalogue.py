@@ -13,8 +13,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sktl.backbones._info import BackboneInfo
-from sktl.backbones._reference import BackboneRef, Weights
-from sktl.backbones._weights import RandomWeights, WeightsFile
+from sktl.backbones._reference import BackboneRef
+from sktl.backbones._weights import RandomWeights, Weights, WeightsFile
 from sktl.images import Recipe
 
 if TYPE_CHECKING:

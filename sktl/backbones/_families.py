@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import ModuleType
+from typing import Any
 
 from torch import nn
 
@@ -33,24 +35,22 @@ class Family:
         As in :class:`~sktl.backbones.BackboneInfo`.
     pattern : str
         The regular expression that the names of its networks match.
-    plan : callable
-        From the whole network to its stages.
+    plan : Plan or callable
+        What the stages are made of, or what tells this from the whole network.
     layout, n_prefix_tokens : str, int
         As in :class:`~sktl.backbones.StagedNetwork`.
-    arguments : dict
-        Keyword arguments of torchvision's builder.
-    published : dict
-        More of them for published weights.
+    arguments, published : dict
+        Arguments of torchvision's builder: for all networks, for published weights.
     frozen_norm : float, optional
         The ``eps`` of the BatchNorm layers that are frozen in the published model.
     rename : tuple of str, optional
-        A pattern of keys in published files and what to replace it by.
+        A pattern of keys in published files, and what to put in its place.
     build : callable, optional
-        Builds the network; None lets torchvision build it.
+        Builds the network; None lets torchvision do it.
     recipe : Recipe, optional
-        How images are prepared; needed with ``build``.
+        With ``build``: how images are prepared.
     weights : dict
-        With ``build``: the published weights by name, the default one first. Each is a
+        With ``build``: the published weights by name, the default first. Each is a
         dict with the ``file`` and the ``package`` or ``url`` it comes from, as in
         :class:`~sktl.backbones._weights.WeightsFile`, and perhaps its ``top1``.
     """
@@ -58,7 +58,7 @@ class Family:
     name: str
     year: int
     pattern: str
-    plan: Callable[[nn.Module], Plan]
+    plan: Plan | Callable[[Any], Plan]
     layout: str = "nchw"
     n_prefix_tokens: int = 0
     arguments: dict = field(default_factory=dict)
@@ -80,14 +80,10 @@ class Family:
         return model
 
     def cut(self, model: nn.Module, stages: tuple[str, ...] = ()) -> StagedNetwork:
-        """Return the stages of ``model``, or only some of them."""
-        plan = self.plan(model)
-        stages_of_plan = {stage: plan[stage] for stage in stages or plan}
-        return StagedNetwork(
-            carve(model, stages_of_plan),
-            layout=self.layout,
-            n_prefix_tokens=self.n_prefix_tokens,
-        )
+        """Return all stages of ``model``, or only those named."""
+        plan = self.plan(model) if callable(self.plan) else self.plan
+        chosen = carve(model, {stage: plan[stage] for stage in stages or plan})
+        return StagedNetwork(chosen, None, self.layout, self.n_prefix_tokens)
 
 
 def family_of(name: str) -> Family:
@@ -129,17 +125,6 @@ def _children(model: nn.Module) -> Plan:
     return {name: name for name, _ in model.named_children() if name != "head"}
 
 
-def _under(prefix: str, plan: Plan) -> Plan:
-    """Return ``plan`` with every path below ``prefix``."""
-    return {
-        stage: [
-            f"{prefix}.{piece}" if isinstance(piece, str) else piece
-            for piece in (pieces if isinstance(pieces, list) else [pieces])
-        ]
-        for stage, pieces in plan.items()
-    }
-
-
 def _runs(prefix: str, *lengths: int) -> Plan:
     """Return the stem (the first child of ``prefix``) and runs of its next children."""
     plan: Plan = {"stem": f"{prefix}[0:1]"}
@@ -150,39 +135,44 @@ def _runs(prefix: str, *lengths: int) -> Plan:
     return plan
 
 
-def _split(container: nn.Sequential, prefix: str, last: type[nn.Module]) -> Plan:
-    """Return stages of ``container`` that end with each module of type ``last``."""
-    ends = [i + 1 for i, module in enumerate(container) if isinstance(module, last)]
-    starts = [0, *ends[:-1]]
-    names = ["stem", *(f"stage{i}" for i in range(1, len(ends)))]
+def _pooled(container: nn.Sequential, prefix: str) -> Plan:
+    """Return stages that end with each max pooling, and one of what is left."""
+    ends = [i + 1 for i, m in enumerate(container) if isinstance(m, nn.MaxPool2d)]
+    bounds = sorted({0, *ends, len(container)})
     return {
-        name: f"{prefix}[{start}:{end}]"
-        for name, start, end in zip(names, starts, ends, strict=True)
+        f"stage{i}" if i else "stem": f"{prefix}[{start}:{end}]"
+        for i, (start, end) in enumerate(pairwise(bounds))
     }
 
 
-def _alexnet(model: nn.Module) -> Plan:
-    return {
-        "stem": "features[0:3]",
-        "stage1": "features[3:6]",
-        "stage2": "features[6:8]",
-        "stage3": "features[8:10]",
-        "stage4": "features[10:13]",
-        "pool": "avgpool",
-        "fc6": [nn.Flatten(), "classifier[0:3]"],
-        "fc7": "classifier[3:6]",
-    }
+_FLAT, _MEAN = nn.Flatten(), Mean(2, 3)
+_POOL_FLAT: Plan = {"pool": ["avgpool", _FLAT]}
+_HIDDEN: Plan = {
+    "pool": "avgpool",
+    "fc6": [_FLAT, "classifier[0:3]"],
+    "fc7": "classifier[3:6]",
+}
+_ALEXNET: Plan = {
+    "stem": "features[0:3]",
+    "stage1": "features[3:6]",
+    "stage2": "features[6:8]",
+    "stage3": "features[8:10]",
+    "stage4": "features[10:13]",
+    **_HIDDEN,
+}
 
 
-def _vgg(model: nn.Module) -> Plan:
-    return _split(model.features, "features", nn.MaxPool2d) | {
-        "pool": "avgpool",
-        "fc6": [nn.Flatten(), "classifier[0:3]"],
-        "fc7": "classifier[3:6]",
-    }
+def _vgg(model: Any) -> Plan:
+    return _pooled(model.features, "features") | _HIDDEN
 
 
-def _googlenet(model: nn.Module) -> Plan:
+def _squeezenet(model: Any) -> Plan:
+    # The classifier of a SqueezeNet is a 1x1 convolution on the last map: the
+    # embedding is the mean of what it sees.
+    return _pooled(model.features, "features") | {"pool": _MEAN}
+
+
+def _googlenet(model: Any) -> Plan:
     first = [ImageNetToHalf()] if model.transform_input else []
     return {
         "stem": [*first, "conv1", "maxpool1"],
@@ -190,11 +180,11 @@ def _googlenet(model: nn.Module) -> Plan:
         "stage2": ["inception3a", "inception3b", "maxpool3"],
         "stage3": [f"inception4{block}" for block in "abcde"] + ["maxpool4"],
         "stage4": ["inception5a", "inception5b"],
-        "pool": ["avgpool", nn.Flatten()],
+        **_POOL_FLAT,
     }
 
 
-def _inception_v3(model: nn.Module) -> Plan:
+def _inception_v3(model: Any) -> Plan:
     first = [ImageNetToHalf()] if model.transform_input else []
     convolutions = [f"Conv2d_{name}_3x3" for name in ("1a", "2a", "2b")]
     return {
@@ -203,105 +193,72 @@ def _inception_v3(model: nn.Module) -> Plan:
         "stage2": ["Mixed_5b", "Mixed_5c", "Mixed_5d"],
         "stage3": [f"Mixed_6{block}" for block in "abcde"],
         "stage4": ["Mixed_7a", "Mixed_7b", "Mixed_7c"],
-        "pool": ["avgpool", nn.Flatten()],
+        **_POOL_FLAT,
     }
 
 
-_RESNET_BODY: Plan = {
-    "stem": ["conv1", "bn1", "relu", "maxpool"],
-    "stage1": "layer1",
-    "stage2": "layer2",
-    "stage3": "layer3",
-    "stage4": "layer4",
+def _resnet_below(prefix: str) -> Plan:
+    """Return the stages of a ResNet without its pooling."""
+    stem = [f"{prefix}{name}" for name in ("conv1", "bn1", "relu", "maxpool")]
+    return {"stem": stem} | {f"stage{i}": f"{prefix}layer{i}" for i in range(1, 5)}
+
+
+# A transition begins with the norm of what the dense block before it gathered.
+_DENSENET: Plan = {
+    "stem": "features[0:4]",
+    "stage1": "features.denseblock1",
+    "stage2": ["features.transition1", "features.denseblock2"],
+    "stage3": ["features.transition2", "features.denseblock3"],
+    "stage4": [
+        *("features.transition3", "features.denseblock4", "features.norm5"),
+        nn.ReLU(),
+    ],
+    "pool": _MEAN,
 }
-
-
-def _resnet(model: nn.Module) -> Plan:
-    return _RESNET_BODY | {"pool": ["avgpool", nn.Flatten()]}
-
-
-def _densenet(model: nn.Module) -> Plan:
-    # A transition begins with the norm of what the dense block before it gathered.
-    return {
-        "stem": "features[0:4]",
-        "stage1": "features.denseblock1",
-        "stage2": ["features.transition1", "features.denseblock2"],
-        "stage3": ["features.transition2", "features.denseblock3"],
-        "stage4": [
-            "features.transition3",
-            "features.denseblock4",
-            "features.norm5",
-            nn.ReLU(),
-        ],
-        "pool": Mean(2, 3),
-    }
-
-
-def _squeezenet(model: nn.Module) -> Plan:
-    # The classifier of a SqueezeNet is a 1x1 convolution on the last map: the
-    # embedding is the mean of what it sees.
-    return _split(model.features, "features", nn.MaxPool2d) | {
-        "stage3": f"features[{_last(model.features, nn.MaxPool2d) + 1}:]",
-        "pool": Mean(2, 3),
-    }
-
-
-def _last(container: nn.Sequential, kind: type[nn.Module]) -> int:
-    return max(i for i, module in enumerate(container) if isinstance(module, kind))
-
-
-def _mobilenet_v2(model: nn.Module) -> Plan:
-    return _runs("features", 1, 2, 3, 4, 3, 3, 1, 1) | {"pool": Mean(2, 3)}
-
-
+_MOBILENET_V2 = _runs("features", 1, 2, 3, 4, 3, 3, 1, 1) | {"pool": _MEAN}
 _MOBILENET_V3_LARGE = (1, 2, 3, 4, 2, 3, 1)
 
 
-def _mobilenet_v3(model: nn.Module) -> Plan:
+def _mobilenet_v3(model: Any) -> Plan:
     small = (1, 2, 3, 2, 3, 1)
     lengths = small if len(model.features) == 13 else _MOBILENET_V3_LARGE
-    return _runs("features", *lengths) | {
-        "pool": ["avgpool", nn.Flatten()],
-        "fc6": "classifier[0:3]",
-    }
+    hidden = {"fc6": "classifier[0:3]"}
+    return _runs("features", *lengths) | _POOL_FLAT | hidden
 
 
-def _mnasnet(model: nn.Module) -> Plan:
-    body = {f"stage{i}": f"layers[{7 + i}:{8 + i}]" for i in range(1, 7)}
-    return {
-        "stem": "layers[0:8]",
-        **body,
-        "stage7": "layers[14:17]",
-        "pool": Mean(2, 3),
-    }
+_MNASNET: Plan = {
+    "stem": "layers[0:8]",
+    **{f"stage{i}": f"layers[{7 + i}:{8 + i}]" for i in range(1, 7)},
+    "stage7": "layers[14:17]",
+    "pool": _MEAN,
+}
+_SHUFFLENET: Plan = {
+    "stem": ["conv1", "maxpool"],
+    "stage1": "stage2",
+    "stage2": "stage3",
+    "stage3": "stage4",
+    "stage4": "conv5",
+    "pool": _MEAN,
+}
+_REGNET: Plan = {
+    "stem": "stem",
+    **{f"stage{i}": f"trunk_output.block{i}" for i in range(1, 5)},
+    **_POOL_FLAT,
+}
+_CONVNEXT: Plan = _runs("features", 1, 2, 2, 2) | {
+    "pool": ["avgpool", "classifier[0:2]"]
+}
+_SWIN: Plan = _runs("features", 1, 2, 2, 2) | {
+    "stage4": ["features[6:8]", "norm"],
+    "pool": ["permute", "avgpool", "flatten"],
+}
 
 
-def _shufflenet(model: nn.Module) -> Plan:
-    return {
-        "stem": ["conv1", "maxpool"],
-        "stage1": "stage2",
-        "stage2": "stage3",
-        "stage3": "stage4",
-        "stage4": "conv5",
-        "pool": Mean(2, 3),
-    }
+def _efficientnet(model: Any) -> Plan:
+    return _runs("features", *[1] * (len(model.features) - 1)) | _POOL_FLAT
 
 
-def _efficientnet(model: nn.Module) -> Plan:
-    lengths = [1] * (len(model.features) - 1)
-    return _runs("features", *lengths) | {"pool": ["avgpool", nn.Flatten()]}
-
-
-def _regnet(model: nn.Module) -> Plan:
-    blocks = {f"stage{i}": f"trunk_output.block{i}" for i in range(1, 5)}
-    return {"stem": "stem", **blocks, "pool": ["avgpool", nn.Flatten()]}
-
-
-def _convnext(model: nn.Module) -> Plan:
-    return _runs("features", 1, 2, 2, 2) | {"pool": ["avgpool", "classifier[0:2]"]}
-
-
-def _vit(model: nn.Module) -> Plan:
+def _vit(model: Any) -> Plan:
     n_layers = len(model.encoder.layers)
     quarter = -(-n_layers // 4)
     stages: Plan = {
@@ -309,57 +266,27 @@ def _vit(model: nn.Module) -> Plan:
         for i in range(-(-n_layers // quarter))
     }
     stages[f"stage{len(stages)}"].append("encoder.ln")
-    return {"stem": ViTStem(model), **stages, "pool": ClassToken()}
+    return {"stem": ViTStem, **stages, "pool": ClassToken()}
 
 
-def _swin(model: nn.Module) -> Plan:
-    return _runs("features", 1, 2, 2, 2) | {
-        "stage4": ["features[6:8]", "norm"],
-        "pool": ["permute", "avgpool", "flatten"],
-    }
-
-
-def _maxvit(model: nn.Module) -> Plan:
+def _maxvit(model: Any) -> Plan:
     blocks = {f"stage{i}": f"blocks.{i - 1}" for i in range(1, len(model.blocks) + 1)}
-    return {
-        "stem": "stem",
-        **blocks,
-        "pool": "classifier[0:3]",
-        "fc6": "classifier[3:5]",
-    }
+    hidden = {"pool": "classifier[0:3]", "fc6": "classifier[3:5]"}
+    return {"stem": "stem", **blocks, **hidden}
 
 
-def _resnet_trunk(prefix: str) -> Callable[[nn.Module], Plan]:
-    plan = _under(prefix, _RESNET_BODY) | {"pool": [Mean(2, 3)]}
-    return lambda model: plan
-
-
-def _mobilenet_v3_trunk(prefix: str) -> Callable[[nn.Module], Plan]:
-    plan = _runs(prefix, *_MOBILENET_V3_LARGE) | {"pool": Mean(2, 3)}
-    return lambda model: plan
-
-
-def _ssd(model: nn.Module) -> Plan:
+def _ssd(model: Any) -> Plan:
     # The maps that SSD predicts from begin at conv4_3 and the dilated fc7; the
     # normalised side branch of conv4_3 is part of its head.
-    ends = [
-        i
-        for i, module in enumerate(model.backbone.features)
-        if isinstance(module, nn.MaxPool2d)
-    ]
-    bounds = [0, *(end + 1 for end in ends), len(model.backbone.features)]
-    names = ["stem", "stage1", "stage2", "stage3"]
-    plan: Plan = {
-        name: f"backbone.features[{start}:{end}]"
-        for name, start, end in zip(names, bounds[:-1], bounds[1:], strict=True)
-    }
-    return plan | {"stage4": "backbone.extra.0", "pool": Mean(2, 3)}
+    plan = _pooled(model.backbone.features, "backbone.features")
+    return plan | {"stage4": "backbone.extra.0", "pool": _MEAN}
 
 
-def _ssdlite(model: nn.Module) -> Plan:
-    # features.0 ends inside a block, after the expansion whose map SSDlite reads.
-    first = _runs("backbone.features.0", 1, 2, 3, 4, 3)
-    return first | {"stage6": "backbone.features.1", "pool": Mean(2, 3)}
+# features.0 ends inside a block, after the expansion whose map SSDlite reads.
+_SSDLITE = _runs("backbone.features.0", 1, 2, 3, 4, 3) | {
+    "stage6": "backbone.features.1",
+    "pool": _MEAN,
+}
 
 
 def _own(
@@ -376,7 +303,7 @@ def _trunk(
     name: str,
     year: int,
     pattern: str,
-    plan: Callable[[nn.Module], Plan],
+    plan: Plan | Callable[[Any], Plan],
     frozen_norm: float | None = None,
 ) -> Family:
     """Return the trunk of detection or segmentation networks."""
@@ -392,10 +319,11 @@ _INCEPTION: dict = {
 }
 _LEGACY_DENSE = r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)"
 _GREY_32 = Recipe((32, 32), None, channels=1, mean=(0.1307,), std=(0.3081,))
-_DETECTOR = _resnet_trunk("backbone.body")
-_SEGMENTER = _resnet_trunk("backbone")
-_MOBILE_DETECTOR = _mobilenet_v3_trunk("backbone.body")
-_MOBILE_SEGMENTER = _mobilenet_v3_trunk("backbone")
+_RESNET = _resnet_below("") | _POOL_FLAT
+_DETECTOR = _resnet_below("backbone.body.") | {"pool": _MEAN}
+_SEGMENTER = _resnet_below("backbone.") | {"pool": _MEAN}
+_MOBILE_DETECTOR = _runs("backbone.body", *_MOBILENET_V3_LARGE) | {"pool": _MEAN}
+_MOBILE_SEGMENTER = _runs("backbone", *_MOBILENET_V3_LARGE) | {"pool": _MEAN}
 
 FAMILIES: tuple[Family, ...] = (
     _own("LeNet", 1998, "lenet5", LeNet5, _GREY_32, MNIST="lenet5.safetensors"),
@@ -404,28 +332,28 @@ FAMILIES: tuple[Family, ...] = (
         TINY_IMAGENET="pocket.safetensors",
     ),
     _own("ZFNet", 2013, "zfnet", ZFNet, Recipe((224, 224), 256)),
-    Family("AlexNet", 2012, r"alexnet", _alexnet),
+    Family("AlexNet", 2012, r"alexnet", _ALEXNET),
     Family("VGG", 2014, r"vgg\d+(_bn)?", _vgg),
     Family("GoogLeNet", 2014, r"googlenet", _googlenet, **_INCEPTION),
     Family("Inception", 2015, r"inception_v3", _inception_v3, **_INCEPTION),
-    Family("ResNet", 2015, r"resnet\d+", _resnet),
-    Family("Wide ResNet", 2016, r"wide_resnet\d+_\d+", _resnet),
-    Family("ResNeXt", 2016, r"resnext\d+_\d+x\d+d", _resnet),
+    Family("ResNet", 2015, r"resnet\d+", _RESNET),
+    Family("Wide ResNet", 2016, r"wide_resnet\d+_\d+", _RESNET),
+    Family("ResNeXt", 2016, r"resnext\d+_\d+x\d+d", _RESNET),
     Family(
-        "DenseNet", 2016, r"densenet\d+", _densenet, rename=(_LEGACY_DENSE, r"\1\2")
+        "DenseNet", 2016, r"densenet\d+", _DENSENET, rename=(_LEGACY_DENSE, r"\1\2")
     ),
     Family("SqueezeNet", 2016, r"squeezenet\d_\d", _squeezenet),
-    Family("MobileNet v2", 2018, r"mobilenet_v2", _mobilenet_v2),
-    Family("MNASNet", 2018, r"mnasnet\d_\d+", _mnasnet),
-    Family("ShuffleNet v2", 2018, r"shufflenet_v2_x\d_\d", _shufflenet),
+    Family("MobileNet v2", 2018, r"mobilenet_v2", _MOBILENET_V2),
+    Family("MNASNet", 2018, r"mnasnet\d_\d+", _MNASNET),
+    Family("ShuffleNet v2", 2018, r"shufflenet_v2_x\d_\d", _SHUFFLENET),
     Family("MobileNet v3", 2019, r"mobilenet_v3_(small|large)", _mobilenet_v3),
     Family("EfficientNet", 2019, r"efficientnet_b\d", _efficientnet),
-    Family("RegNet", 2020, r"regnet_[xy]_[\d_]+[mg]f", _regnet),
+    Family("RegNet", 2020, r"regnet_[xy]_[\d_]+[mg]f", _REGNET),
     Family("ViT", 2020, r"vit_[a-z]_\d+", _vit, layout="tokens", n_prefix_tokens=1),
     Family("EfficientNet v2", 2021, r"efficientnet_v2_[sml]", _efficientnet),
-    Family("Swin", 2021, r"swin_[tsb]", _swin, layout="nhwc"),
-    Family("Swin v2", 2021, r"swin_v2_[tsb]", _swin, layout="nhwc"),
-    Family("ConvNeXt", 2022, r"convnext_\w+", _convnext),
+    Family("Swin", 2021, r"swin_[tsb]", _SWIN, layout="nhwc"),
+    Family("Swin v2", 2021, r"swin_v2_[tsb]", _SWIN, layout="nhwc"),
+    Family("ConvNeXt", 2022, r"convnext_\w+", _CONVNEXT),
     Family("MaxViT", 2022, r"maxvit_\w+", _maxvit),
     _trunk("Faster R-CNN", 2015, "fasterrcnn_resnet50_fpn", _DETECTOR, 0.0),
     _trunk("Faster R-CNN", 2021, "fasterrcnn_resnet50_fpn_v2", _DETECTOR),
@@ -440,7 +368,7 @@ FAMILIES: tuple[Family, ...] = (
     _trunk("RetinaNet", 2019, "retinanet_resnet50_fpn_v2", _DETECTOR),
     _trunk("FCOS", 2019, "fcos_resnet50_fpn", _DETECTOR, 1e-5),
     _trunk("SSD", 2015, "ssd300_vgg16", _ssd),
-    _trunk("SSDlite", 2018, "ssdlite320_mobilenet_v3_large", _ssdlite),
+    _trunk("SSDlite", 2018, "ssdlite320_mobilenet_v3_large", _SSDLITE),
     _trunk("DeepLab v3", 2017, r"deeplabv3_resnet\d+", _SEGMENTER),
     _trunk("DeepLab v3", 2019, "deeplabv3_mobilenet_v3_large", _MOBILE_SEGMENTER),
     _trunk("FCN", 2014, r"fcn_resnet\d+", _SEGMENTER),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.fx
 from torch import Tensor, nn
@@ -64,6 +66,9 @@ class ClassToken(nn.Module):
 class ImageNetToHalf(nn.Module):
     """From ImageNet's mean and std to the 0.5 and 0.5 of the first Inceptions."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self):
         super().__init__()
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -85,7 +90,12 @@ class ViTStem(nn.Module):
     interpolated, as is usual when a ViT is fine-tuned at a higher resolution.
     """
 
-    def __init__(self, vit: nn.Module):
+    conv_proj: nn.Module
+    class_token: Tensor
+    pos_embedding: Tensor
+    dropout: nn.Module
+
+    def __init__(self, vit: Any):
         super().__init__()
         self.conv_proj = vit.conv_proj
         self.class_token = vit.class_token

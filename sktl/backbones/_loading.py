@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktl.backbones._staged import StagedNetwork
 from sktl.backbones._state_dict import fit_state_dict, read_state_dict
-from sktl.backbones._weights import RandomWeights, WeightsFile
+from sktl.backbones._weights import RandomWeights, Weights, WeightsFile
 
 _Network = TypeVar("_Network", bound=nn.Module)
 
@@ -107,7 +107,7 @@ class _EmptyOnMeta(TorchFunctionMode):
 
 
 def build_with_weights(
-    weights: RandomWeights | WeightsFile,
+    weights: Weights,
     name: str,
     build: Callable[[], nn.Module],
     cut: Callable[[nn.Module], StagedNetwork],
@@ -120,6 +120,7 @@ def build_with_weights(
     """
     if isinstance(weights, RandomWeights):
         return build_random(build, weights.seed)
+    assert isinstance(weights, WeightsFile)
     path = weights.checked(name)
     state = read_state_dict(path)
     # The second way is for constructors that compute tensors which no file holds.

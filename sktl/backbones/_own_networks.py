@@ -28,20 +28,13 @@ class LeNet5(nn.Sequential):
     ----------
     .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning
        applied to document recognition", Proc. IEEE 86(11), 1998.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktl.backbones._own_networks import LeNet5
-    >>> LeNet5()(torch.zeros(2, 1, 32, 32)).shape
-    torch.Size([2, 10])
     """
 
     def __init__(self, num_classes: int = 10):
-        def convolution(*channels: int) -> list[nn.Module]:
+        def convolution(in_channels: int, channels: int) -> list[nn.Module]:
             return [
-                nn.Conv2d(*channels, 5, bias=False),
-                nn.BatchNorm2d(channels[1]),
+                nn.Conv2d(in_channels, channels, 5, bias=False),
+                nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             ]
 
@@ -78,13 +71,6 @@ class ZFNet(nn.Sequential):
     ----------
     .. [1] M. D. Zeiler and R. Fergus, "Visualizing and understanding convolutional
        networks", arXiv:1311.2901, 2013.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktl.backbones._own_networks import ZFNet
-    >>> ZFNet(num_classes=5)(torch.zeros(1, 3, 224, 224)).shape
-    torch.Size([1, 5])
     """
 
     def __init__(self, num_classes: int = 1000):
@@ -156,13 +142,6 @@ class Pocket(nn.Sequential):
         Blocks of the four stages.
     embedding : int, default=512
         Channels after the 1x1 convolution that closes ``stage4``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktl.backbones._own_networks import Pocket
-    >>> Pocket()(torch.zeros(2, 3, 64, 64)).shape
-    torch.Size([2, 200])
     """
 
     def __init__(

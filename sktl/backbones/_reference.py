@@ -6,21 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sktl.backbones._info import BackboneInfo
+from sktl.backbones._weights import Weights
 
 if TYPE_CHECKING:
     from sktl.backbones._staged import StagedNetwork
-
-
-class Weights(Protocol):
-    """Which weights: from a file, from a seed, or a module's own."""
-
-    @property
-    def published(self) -> str | None:
-        """The name under which they are published."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What identifies them."""
 
 
 class Source(Protocol):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sktl.backbones._catalogue import CatalogueSource, facts
 from sktl.backbones._info import BackboneInfo
-from sktl.backbones._reference import BackboneRef, Source, Weights
-from sktl.backbones._weights import RandomWeights, WeightsFile, seed_from
+from sktl.backbones._reference import BackboneRef, Source
+from sktl.backbones._weights import RandomWeights, Weights, WeightsFile, seed_from
 from sktl.exceptions import BackboneNotFoundError, WeightsUnavailableError
 from sktl.images import Recipe
 

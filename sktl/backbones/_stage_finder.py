@@ -10,8 +10,10 @@ before the first gap that cannot be explained stays in one piece, the stem.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,22 +27,9 @@ MOST_STAGES = 8
 class Part:
     """The beginning of what a network does, or all of it, as a piece of a plan.
 
-    It is a module that no list of submodules can express, and shares the tensors of
-    the network.
-
-    Parameters
-    ----------
-    methods : tuple of str, default=("forward",)
-        Names of the methods, each of which takes what the one before it returns.
-    end : str, optional
-        Path of the submodule in front of which to stop.
-    without : tuple of str
-        Paths of submodules that the part does not need.
-    options : tuple of (str, object)
-        Keyword arguments of the last method.
-    keep_parameters : bool, default=True
-        Whether the part needs the parameters that the network holds itself, outside
-        of any submodule.
+    It runs ``methods``, the last one with ``options``, and stops in front of the
+    submodule ``end``. Submodules ``without`` which it can do are left out, and unless
+    ``keep_parameters``, so are the parameters that the network holds itself.
     """
 
     methods: tuple[str, ...] = ("forward",)
@@ -50,13 +39,16 @@ class Part:
     keep_parameters: bool = True
 
     def __call__(self, network: nn.Module) -> nn.Module:
-        """Return the part of ``network``."""
-        replaced: dict[nn.Module, nn.Module] = {
-            network.get_submodule(path): nn.Identity() for path in self.without
+        """Return the part of ``network`` as a module that shares its tensors."""
+        # What is in the memo is not copied.
+        memo: dict[int, Any] = {
+            id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
         }
+        for path in self.without:
+            memo[id(network.get_submodule(path))] = nn.Identity()
         if self.end is not None:
-            replaced[network.get_submodule(self.end)] = _End()
-        twin = _twin(network, replaced)
+            memo[id(network.get_submodule(self.end))] = _End()
+        twin = copy.deepcopy(network, memo)
         if not self.keep_parameters:
             twin._parameters = {}
         return _PartRunning(twin, self.methods, dict(self.options))
@@ -92,23 +84,6 @@ class _End(nn.Module):
         raise _Reached(x)
 
 
-def _twin(network: nn.Module, replaced: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Return a copy that shares all tensors, with some descendants replaced."""
-    twin = copy.copy(network)
-    twin.__dict__ = dict(network.__dict__)
-    twin._parameters = dict(network._parameters)
-    twin._buffers = dict(network._buffers)
-    twin._modules = {
-        name: child
-        if child is None or replaced.keys().isdisjoint(child.modules())
-        else replaced[child]
-        if child in replaced
-        else _twin(child, replaced)
-        for name, child in network._modules.items()
-    }
-    return twin
-
-
 class Value:
     """A tensor as it was when it was passed on, whatever happened to it later."""
 
@@ -119,29 +94,27 @@ class Value:
         self.shape = tensor.shape
         # No positions left, only features.
         self.is_flat = tensor.ndim == 2 or tensor.shape[2:] == (1, 1)
+        # Pixels or tokens. Exact where it matters, in a comparison between two stages:
+        # where channels come last, they change with the resolution too.
+        self.n_positions = math.prod(
+            tensor.shape[2:] if tensor.ndim == 4 else tensor.shape[1:2]
+        )
 
     def is_same(self, other: Value) -> bool:
         """Tell whether this is the same tensor, untouched in between."""
         return self.tensor is other.tensor and self.version == other.version
-
-    @property
-    def n_positions(self) -> int:
-        """The number of pixels or tokens."""
-        # Exact where it matters, in a comparison between two stages: where channels
-        # come last, they change with the resolution too.
-        return self.shape[2] * self.shape[3] if len(self.shape) == 4 else self.shape[1]
 
 
 @dataclass
 class Call:
     """One step of the network: a module, what it was given and what it returned.
 
-    ``x`` and ``y`` are None where that was more than one tensor, or none.
+    ``x`` and ``y`` are a ``Value``, or None where that was not a single tensor.
     """
 
-    module: nn.Module
-    x: Value | None
-    y: Value | None = None
+    module: Any
+    x: Any
+    y: Any = None
     inner: list[Call] = field(default_factory=list)
 
     @property
@@ -222,7 +195,7 @@ def find_plan(
         later = modules[modules.index(first) + 1 :]
         stem = Part((method,), names[first], tuple(names[module] for module in later))
         names[stem] = stem
-        beginning = Call(stem, root.x, calls[0].x)  # type: ignore[arg-type]
+        beginning = Call(stem, root.x, calls[0].x)
         if any(call.is_block for call in groups[0]):
             groups.insert(0, [beginning])
         else:
@@ -303,7 +276,7 @@ def _without_classifier(calls: list[Call]) -> list[Call]:
     last = calls[end - 1]
     if isinstance(last.module, nn.Linear):
         return calls[: end - 1]
-    if last.inner and last.y and len(last.y.shape) == 2:
+    if last.inner and len(last.y.shape) == 2:
         inner, whole = chain_of(last)
         shorter = _without_classifier(inner)
         if whole and len(shorter) < len(inner):

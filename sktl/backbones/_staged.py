@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,10 @@ from sktl.backbones._layers import Copy
 from sktl.exceptions import StageNotFoundError
 from sktl.images import Recipe
 
-# What a stage is made of, in order: paths of submodules ("layer1"), slices of
-# containers ("features[3:6]"), layers of their own, or callables that make a module
-# out of the network.
-Piece = str | nn.Module | Callable[[nn.Module], nn.Module]
-Plan = Mapping[str, Piece | list[Piece]]
+# What each stage is made of: one piece, or several in order. A piece is the path of a
+# submodule ("layer1"), a slice of a container ("features[3:6]"), a layer without
+# weights, or a callable that makes a module out of the network.
+Plan = dict[str, Any]
 
 
 class StagedNetwork(nn.Module):
@@ -143,10 +144,7 @@ class StagedNetwork(nn.Module):
 
 
 def carve(model: nn.Module, plan: Plan) -> dict[str, nn.Module]:
-    """Return the stages that ``plan`` names, made of the modules of ``model``.
-
-    Nothing is copied.
-    """
+    """Return the stages that ``plan`` names; they share the modules of ``model``."""
     stages = {}
     for stage, pieces in plan.items():
         modules = [
@@ -160,10 +158,10 @@ def carve(model: nn.Module, plan: Plan) -> dict[str, nn.Module]:
     return stages
 
 
-def _modules_of(piece: Piece, model: nn.Module) -> list[nn.Module]:
+def _modules_of(piece: Any, model: nn.Module) -> list[nn.Module]:
     """Return the modules of ``model`` that one piece of a plan stands for."""
     if isinstance(piece, nn.Module):
-        return [piece]
+        return [copy.deepcopy(piece)]
     if callable(piece):
         return [piece(model)]
     sliced = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", piece)
@@ -190,7 +188,7 @@ def keep_inputs(network: nn.Module) -> nn.Module:
     """Make every layer leave its input unchanged, so that a cut may lie anywhere."""
     for module in network.modules():
         if getattr(module, "inplace", False) is True:
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
     return network
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from sktl.backbones._loading import (
     build_with_weights,
     freeze,
 )
-from sktl.backbones._reference import BackboneRef, Weights
+from sktl.backbones._reference import BackboneRef
 from sktl.backbones._stage_finder import Part, called_by, find_plan
 from sktl.backbones._staged import (
     Plan,
@@ -32,7 +34,7 @@ from sktl.backbones._staged import (
     keep_inputs,
     measure,
 )
-from sktl.backbones._weights import WITHOUT, WeightsFile, download, download_folder
+from sktl.backbones._weights import WITHOUT, Weights, WeightsFile
 from sktl.exceptions import BackboneNotFoundError, WeightsUnavailableError
 from sktl.images import Recipe
 
@@ -123,7 +125,7 @@ def _translate(model: nn.Module, state: dict[str, Tensor]) -> Mapping[str, Tenso
     return translate(state, model)
 
 
-def _embed(model: nn.Module, x: Tensor) -> Tensor:
+def _embed(model: Any, x: Tensor) -> Tensor:
     return model.forward_head(model.forward_features(x), pre_logits=True)
 
 
@@ -146,22 +148,19 @@ def _tags(name: str) -> tuple[str, ...]:
 def _fetch(name: str, tag: str) -> Path:
     """Return the file of published weights, downloaded if need be."""
     config = _config(name, tag)
+    if not config.hf_hub_id:
+        file = Path(config.url).name
+        hashed = re.search(r"-([0-9a-f]{8,})\.", file)
+        begins = hashed[1] if hashed else ""
+        return WeightsFile(file, begins, tag, url=config.url).find(name)
     try:
-        if config.hf_hub_id:
-            hub = import_extra("huggingface_hub", "timm", "Weights of timm")
-            return Path(_fetch_from_hub(hub, config))
-        path = download_folder() / Path(config.url).name
-        if not path.is_file():
-            begins = path.stem.rpartition("-")[2]
-            is_hash = len(begins) >= 8 and set(begins) <= set("0123456789abcdef")
-            download(config.url, path, begins if is_hash else "")
-        return path
+        hub = import_extra("huggingface_hub", "timm", "Weights of timm")
+        return Path(_fetch_from_hub(hub, config))
     except OSError as error:
-        source = config.hf_hub_id or config.url
         raise WeightsUnavailableError(
             f"The weights {tag!r} of backbone {name!r} are not on this machine and "
-            f"could not be downloaded from {source} ({error}). Fetch them on a machine "
-            f"with a network and pass weights=<path of the file>. {WITHOUT}"
+            f"could not be downloaded from {config.hf_hub_id} ({error}). Fetch them on "
+            f"a machine with a network and pass weights=<path of the file>. {WITHOUT}"
         ) from error
 
 

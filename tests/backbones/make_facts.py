@@ -172,11 +172,12 @@ def _measured(name: str, family: Family, recipe: Recipe, entry=None) -> dict:
     """Return what follows from the architecture, measured on the meta device."""
     arguments = {} if entry is None else _build(family, entry)
     model = build_empty(partial(family.network, name, random=True, **arguments))
-    stages = tuple(family.plan(model))
+    network = family.cut(model)
     if entry is not None and entry.name == "IMAGENET1K_FEATURES":
         # These come without a usable classifier, hidden layers included.
-        stages = tuple(stage for stage in stages if not stage.startswith("fc"))
-    return measure(family.cut(model, stages).eval().to("meta"), recipe)
+        before = tuple(name for name in network.stages if not name.startswith("fc"))
+        network = family.cut(model, before)
+    return measure(network.eval().to("meta"), recipe)
 
 
 def as_text(table: dict) -> str:
