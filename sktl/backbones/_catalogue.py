@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sktl.backbones._info import BackboneInfo
 from sktl.backbones._reference import BackboneRef
-from sktl.backbones._weights import RandomWeights, Weights, WeightsFile
+from sktl.backbones._weights import RandomWeights, WeightsFile
 from sktl.images import Recipe
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class CatalogueSource:
     """One network of torchvision or of our own."""
 
     name: str
+    structure = ""
 
     def info(self, published: str | None = None) -> BackboneInfo:
         """Return the facts, with the recipe of the weights called ``published``."""
@@ -66,10 +67,6 @@ class CatalogueSource:
             return None
         keys = known[name].keys() & {"file", "sha256", "package", "url"}
         return WeightsFile(published=name, **{key: known[name][key] for key in keys})
-
-    def fingerprint(self, weights: Weights) -> str:
-        """Return what identifies the weights."""
-        return weights.fingerprint
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights."""

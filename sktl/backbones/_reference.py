@@ -28,8 +28,9 @@ class Source(Protocol):
     def published(self, weights: str, random_state: object = None) -> Weights | None:
         """Return the weights called ``weights``, or None if there are none."""
 
-    def fingerprint(self, weights: Weights) -> str:
-        """Return what identifies the network with these weights."""
+    @property
+    def structure(self) -> str:
+        """What a fingerprint says of the network besides its weights."""
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights."""

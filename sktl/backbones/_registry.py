@@ -34,8 +34,7 @@ def list_backbones(
         Only this line of architectures, such as ``"ResNet"``; case, spaces and
         hyphens do not matter.
     source : {"bundled", "own", "torchvision", "module", "timm"}, optional
-        Only backbones from there. The names of timm are listed when they are asked
-        for, since that has to import timm.
+        Only backbones from there. Those of timm are listed only with ``"timm"``.
     task : {"classification", "detection", "segmentation"}, optional
         Only backbones whose published weights were trained for this.
 
@@ -133,40 +132,39 @@ def register_backbone(
     """Give a network of your own a name, stages and a recipe.
 
     Estimators take any :class:`torch.nn.Module`, or a callable that returns one, as
-    their ``backbone``; registering it is the way to say where its stages lie and how
-    its images are prepared, and makes it searchable by name.
+    their ``backbone``. Register it to say where its stages lie and how its images are
+    prepared, and to use it by name.
 
     Parameters
     ----------
     name : str
-        The name to be used. Registering a name again replaces it; names that sktl
+        The new name. Registering it again replaces the network; the names that sktl
         brings cannot be replaced.
     backbone : torch.nn.Module or callable
         The network, or what builds it. A callable keeps estimators light, since its
         name is pickled in place of the weights.
     stages : mapping of str to str, module or list of these, optional
         What makes up each stage, in order: paths of submodules (``"layer1"``), slices
-        of containers (``"features[3:6]"``) and parameter-free modules
+        of containers (``"features[3:6]"``) and modules without parameters
         (``torch.nn.Flatten()``). The last stage returns the embedding; where it
-        returns a map, a stage ``"pool"`` takes the mean over its places. None finds
+        returns a map, a stage ``"pool"`` takes the mean over its positions. None finds
         the stages by running the network and watching its children.
     recipe : sktl.images.Recipe, optional
         How images are prepared. None is the recipe of ImageNet: 224 px out of 256,
         ImageNet's mean and standard deviation.
-    family : str, optional
-        Its line of architectures; None is the name of the class.
-    year : int, optional
-        When it appeared.
+    family, year : str, int, optional
+        Its line of architectures (None is the name of the class), and when it
+        appeared.
     layout : {"nchw", "nhwc", "tokens"}, optional
         How its feature maps are arranged; None looks at their shapes.
     n_prefix_tokens : int, default=0
-        Tokens before those of the image, in the tokens layout.
+        With tokens, how many come before those of the image.
 
     Notes
     -----
-    Names live in the process that registered them. Where other processes have to know
-    one (``n_jobs`` with loky), register it in a module that they import, or pass the
-    callable itself as ``backbone``.
+    A name lives in the process that registered it. For other processes (``n_jobs`` with
+    loky), register it in a module that they import, or pass the callable itself as
+    ``backbone``.
 
     Examples
     --------
@@ -278,7 +276,8 @@ def resolve(
     info = source.info(chosen.published)
     if chosen.published is None:
         info = replace(info, top1=None, weight_mb=None)
-    return BackboneRef(source.name, info, source.fingerprint(chosen), source, chosen)
+    fingerprint = chosen.fingerprint + source.structure
+    return BackboneRef(source.name, info, fingerprint, source, chosen)
 
 
 def _choose_weights(
@@ -317,15 +316,18 @@ def source_of(name: str) -> Source:
     """Return where the backbone called ``name`` comes from."""
     if name in _registered:
         return _registered[name]
+    if name in facts():
+        return CatalogueSource(name)
+    known, source = [*facts(), *_registered], ""
     if name.startswith("timm/"):
         from sktl.backbones import _timm
 
-        return _timm.find(name)
-    if name in facts():
-        return CatalogueSource(name)
-    close = difflib.get_close_matches(name.lower(), [*facts(), *_registered], n=3)
+        if _timm.has(name):
+            return _timm.TimmSource(name)
+        known, source = _timm.names(), "source='timm'"
+    close = difflib.get_close_matches(name.partition(".")[0].lower(), known, n=3)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise BackboneNotFoundError(
-        f"Unknown backbone {name!r}.{hint} sktl.list_backbones() lists all names; "
-        "those of timm begin with 'timm/'."
+        f"Unknown backbone {name!r}.{hint} sktl.list_backbones({source}) lists all "
+        "names; those of timm begin with 'timm/'."
     )

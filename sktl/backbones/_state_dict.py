@@ -38,9 +38,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     with open(path, "rb") as file:
         head = file.read(512)
+    text = head.lstrip().lower()
     if head[8:9] == b"{":  # eight bytes of length, then the JSON header
         return _unwrapped(_read_safetensors(path), path)
-    text = head.lstrip().lower()
     # What is often downloaded in place of weights.
     if not head:
         what = "is empty"
@@ -50,7 +50,11 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         what = "is a Git LFS pointer, not the file it points to (run `git lfs pull`)"
     else:
         return _unwrapped(_read_torch(path), path)
-    raise WeightsUnavailableError(f"The weights file {str(path)!r} {what}.")
+    raise _unusable(path, what)
+
+
+def _unusable(path: Path, what: str) -> WeightsUnavailableError:
+    return WeightsUnavailableError(f"The weights file {str(path)!r} {what}.")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -60,38 +64,31 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, str(error)) from error
+        what = f"is damaged or incomplete ({error}). Fetch it again"
+        raise _unusable(path, what) from error
 
 
 def _read_torch(path: Path) -> object:
+    save = "Save the tensors alone: torch.save(model.state_dict(), path)"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("Please file an issue")[0]
-        wanted = re.search(
-            r"(?:GLOBAL|Unsupported class|Unsupported global:?) (\S+)", reason
+        asks = re.search(
+            r"(?:GLOBAL|Unsupported class|Unsupported global:?) (\S+)", str(error)
         )
-        held = f" (it asks for {wanted[1]})" if wanted else ""
-        raise WeightsUnavailableError(
-            f"The weights file {str(path)!r} is damaged or holds more than tensors"
-            f"{held}; sktl never executes what a file contains. Where it comes from, "
-            "save the tensors alone: torch.save(model.state_dict(), path)."
-        ) from error
+        held = f" (it asks for {asks[1]})" if asks else ""
+        what = (
+            f"is damaged or holds more than tensors{held}; sktl never executes what a "
+            f"file contains. {save}"
+        )
+        raise _unusable(path, what) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         if "TorchScript" in str(error):
-            raise WeightsUnavailableError(
-                f"The weights file {str(path)!r} is a TorchScript archive, which is "
-                "code. Save the tensors alone: torch.save(model.state_dict(), path)."
-            ) from error
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise _damaged(path, reason) from error
-
-
-def _damaged(path: Path, reason: str) -> WeightsUnavailableError:
-    return WeightsUnavailableError(
-        f"The weights file {str(path)!r} is damaged or incomplete ({reason}). Fetch it "
-        "again."
-    )
+            what = f"is a TorchScript archive, which is code. {save}"
+        else:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            what = f"is damaged or incomplete ({reason}). Fetch it again"
+        raise _unusable(path, what) from error
 
 
 def _unwrapped(state: object, path: Path) -> dict[str, Tensor]:
@@ -109,11 +106,8 @@ def _unwrapped(state: object, path: Path) -> dict[str, Tensor]:
                 tensors._metadata = state._metadata  # type: ignore[attr-defined]
             return tensors
         state = wrapped
-    raise WeightsUnavailableError(
-        f"The weights file {str(path)!r} holds no tensors by name, at the top or under "
-        f"{', '.join(map(repr, _WRAPPERS[:3]))}. Save it with "
-        "torch.save(model.state_dict(), path)."
-    )
+    what = f"holds no tensors by name, at the top or under {_WRAPPERS[:3]}"
+    raise _unusable(path, f"{what}. Save it with torch.save(model.state_dict(), path)")
 
 
 def fit_state_dict(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 import sys
@@ -34,8 +33,8 @@ from sktl.backbones._staged import (
     keep_inputs,
     measure,
 )
-from sktl.backbones._weights import WITHOUT, Weights, WeightsFile
-from sktl.exceptions import BackboneNotFoundError, WeightsUnavailableError
+from sktl.backbones._weights import WITHOUT, WeightsFile
+from sktl.exceptions import WeightsUnavailableError
 from sktl.images import Recipe
 
 PREFIX = "timm/"
@@ -50,18 +49,9 @@ def names(family: str | None = None) -> list[str]:
     return [PREFIX + name for name in _timm().list_models(module=family or "")]
 
 
-def find(name: str) -> TimmSource:
-    """Return the source of ``timm/<name>``."""
-    timm, short = _timm(), name.removeprefix(PREFIX)
-    if not timm.is_model(short):
-        known = timm.list_models()
-        close = difflib.get_close_matches(short.partition(".")[0], known, n=3)
-        hint = f" Did you mean {' or '.join(repr(PREFIX + c) for c in close)}?"
-        raise BackboneNotFoundError(
-            f"timm has no model {short!r}.{hint if close else ''} "
-            "sktl.list_backbones(source='timm') lists all names."
-        )
-    return TimmSource(name)
+def has(name: str) -> bool:
+    """Tell whether timm has the model called ``timm/<name>``."""
+    return _timm().is_model(name.removeprefix(PREFIX))
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,7 @@ class TimmSource:
     """One network of timm, cut by watching it run."""
 
     name: str
+    structure = ""
 
     def info(self, published: str | None = None) -> BackboneInfo:
         """Return the facts, read off the network itself."""
@@ -83,10 +74,6 @@ class TimmSource:
         if tag not in tags:
             return None
         return WeightsFile.at(_fetch(self.name, tag), self.name, tag)
-
-    def fingerprint(self, weights: Weights) -> str:
-        """Return what identifies the weights."""
-        return weights.fingerprint
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights, its cut checked."""

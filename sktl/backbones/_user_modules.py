@@ -6,9 +6,9 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from threading import Lock
 from types import CodeType
+from typing import NamedTuple
 
 import torch
 from cachetools import LRUCache, cached
@@ -87,7 +87,7 @@ class ModuleSource:
 
     def info(self, published: str | None = None) -> BackboneInfo:
         """Return the facts, read off the network itself."""
-        return self._description[0]
+        return self._description.info
 
     def published(self, weights: str, random_state: object = None) -> Weights | None:
         """Return the weights that the network has by itself, as ``"default"``."""
@@ -95,24 +95,32 @@ class ModuleSource:
             return None
         seed = 0 if random_state is None else seed_from(random_state)
         model = self._model(OwnWeights(seed))
-        own = OwnWeights(seed, f"module:{self._digest(model, weights=True)}")
+        own = OwnWeights(seed, f"tensors:{hash_tensors(model)}")
         # It is built already: keep it for the first use.
-        load_once((self.name, own.fingerprint), lambda: self._cut(model))
+        key = (self.name, own.fingerprint + self.structure)
+        load_once(key, lambda: self._cut(model))
         return own
 
-    def fingerprint(self, weights: Weights) -> str:
-        """Return what identifies the network with these weights."""
-        if isinstance(weights, OwnWeights):
-            return weights.fingerprint
-        structure = self._digest(self._model(weights), weights=False)
-        return f"{weights.fingerprint}:module-{structure}"
+    @property
+    def structure(self) -> str:
+        """What a fingerprint says of the network besides its weights."""
+        return self._structure(self._description.structure)
+
+    def _structure(self, network: str) -> str:
+        """Return a hash of a network's structure together with how it is cut."""
+        plan = list(self._description.plan.items())
+        cut = repr((network, plan, self._description.layout, self.n_prefix_tokens))
+        return f":module-{hashlib.sha256(cut.encode()).hexdigest()}"
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights."""
         weights = reference.weights
         model = self._model(weights)
-        digest = self._digest(model, weights=isinstance(weights, OwnWeights))
-        if not reference.fingerprint.endswith(digest):
+        known = weights.fingerprint
+        if isinstance(weights, OwnWeights):
+            known = f"tensors:{hash_tensors(model)}"
+        structure = self._structure(hash_structure(model))
+        if reference.fingerprint != known + structure:
             raise WeightsMismatchError(
                 f"The callable behind backbone {self.name!r} no longer returns the "
                 "network that was fitted. Fit again, or let it return the same "
@@ -142,30 +150,39 @@ class ModuleSource:
         return model
 
     def _cut(self, model: nn.Module) -> StagedNetwork:
-        info, plan, layout = self._description
+        info, plan, layout, _ = self._description
         return StagedNetwork(carve(model, plan), info, layout, self.n_prefix_tokens)
 
-    def _digest(self, model: nn.Module, *, weights: bool) -> str:
-        _, plan, layout = self._description
-        cut = (list(plan.items()), layout, self.n_prefix_tokens)
-        return digest_of(model, cut, weights=weights)
+    @property
+    def _description(self) -> _Description:
+        # Not a cached_property: its lock, up to Python 3.11, would be taken before the
+        # one of _loading here, and after it when a network is loaded.
+        known = self.__dict__.get("_known")
+        if known is None:
+            known = _describe(self, self._model(OwnWeights(0)))
+            object.__setattr__(self, "_known", known)
+        return known
 
-    @cached_property
-    def _description(self) -> tuple[BackboneInfo, Plan, str]:
-        """Return the facts, the plan and the layout, from running the network."""
-        return _describe(self, self._model(OwnWeights(0)))
+
+class _Description(NamedTuple):
+    """What running a network has shown."""
+
+    info: BackboneInfo
+    plan: Plan
+    layout: str
+    structure: str
 
 
-def _structure(source: ModuleSource, model: nn.Module) -> tuple:
+def _key(source: ModuleSource, model: nn.Module) -> tuple:
     asked = (source.name, source.recipe, source.family, source.year, source.layout)
-    cut = (source.stages, source.n_prefix_tokens)
-    return (*asked, digest_of(model, cut, weights=False))
+    return (*asked, repr(source.stages), source.n_prefix_tokens, hash_structure(model))
 
 
 # Clones have their structure in common.
-@cached(LRUCache(256), key=_structure, lock=Lock())
-def _describe(source: ModuleSource, model: nn.Module) -> tuple[BackboneInfo, Plan, str]:
-    """Return the facts, the plan and the layout of a network by running it."""
+@cached(LRUCache(256), key=_key, lock=Lock())
+def _describe(source: ModuleSource, model: nn.Module) -> _Description:
+    """Find the stages and the facts of a network by running it."""
+    structure = hash_structure(model)  # before anything can change by running
     recipe, x = source.recipe, noise(source.recipe)
     plan: Plan = dict(source.stages or ()) or find_plan(model, x)
     layout = source.layout or layout_of(carve(model, plan).values(), x)
@@ -200,7 +217,7 @@ def _describe(source: ModuleSource, model: nn.Module) -> tuple[BackboneInfo, Pla
             pieces = plan[stage]
             listed = isinstance(pieces, (list, tuple))
             plan[stage] = [Copy(), *(pieces if listed else [pieces])]
-    return info, plan, layout
+    return _Description(info, plan, layout, structure)
 
 
 def _draw_again(model: nn.Module, name: str) -> None:
@@ -218,9 +235,19 @@ def _draw_again(model: nn.Module, name: str) -> None:
     freeze(model)
 
 
-def digest_of(model: nn.Module, cut: object, *, weights: bool = True) -> str:
-    """Return a hash of what a network computes: structure, code, settings, weights."""
-    digest = hashlib.sha256(repr(cut).encode())
+def hash_tensors(model: nn.Module) -> str:
+    """Return a hash of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        numbers = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(numbers.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def hash_structure(model: nn.Module) -> str:
+    """Return a hash of layers, settings and code: what is computed, without weights."""
+    digest = hashlib.sha256()
     kinds: dict[type, None] = {}
     for name, module in model.named_modules():
         settings = {
@@ -242,11 +269,6 @@ def digest_of(model: nn.Module, cut: object, *, weights: bool = True) -> str:
                     _add_code(digest, code)
                 elif _is_plain(value) and not key.startswith("__"):
                     digest.update(f"{key}={value!r}".encode())
-    if weights:
-        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            array = tensor.detach().cpu().contiguous()
-            digest.update(f"{name}:{array.dtype}:{tuple(array.shape)}".encode())
-            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -51,13 +51,10 @@ class RandomWeights:
     @property
     def fingerprint(self) -> str:
         """Seed and version of torch, whose generators and initialisers may change."""
-        return f"random:{self.seed}:torch-{_torch_version()}"
+        return f"random:{self.seed}:torch-{_version('torch')}"
 
 
-@lru_cache(maxsize=1)
-def _torch_version() -> str:
-    """Return the version without importing torch; looking it up takes 2 ms."""
-    return version("torch")
+_version = lru_cache(version)  # without importing torch; looking it up takes 2 ms
 
 
 @dataclass(frozen=True)
@@ -240,9 +237,7 @@ def seed_from(random_state: object) -> int:
         return int(random_state)
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
     raise ValueError(
         f"random_state={random_state!r} must be None, an int from 0 to 2**32 - 1, or a "
-        "numpy RandomState or Generator."
+        "numpy RandomState."
     )

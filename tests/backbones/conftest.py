@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torchvision.models import squeezenet1_1
 
+import sktl
+from sktl.backbones import _registry
 from sktl.backbones._loading import (
     build_empty,
     build_random,
@@ -37,6 +39,13 @@ def expected(squeezenet, images):
 def empty_cache():
     """Let every test load its networks itself."""
     forget_networks()
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Return ``register_backbone``, whose names are forgotten after the test."""
+    monkeypatch.setattr(_registry, "_registered", {})
+    return sktl.register_backbone
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_the_fingerprint_sees_weights_settings_and_code():
         model = build_random(factory, 0).eval()
         for key, value in settings.items():
             setattr(model, key, value)
-        return _user_modules.digest_of(model, {})
+        return _user_modules.hash_tensors(model), _user_modules.hash_structure(model)
 
     assert digest(Functional) == digest(Functional)
     others = [
@@ -234,6 +234,31 @@ def test_the_fingerprint_sees_weights_settings_and_code():
         digest(Functional, bn=nn.BatchNorm2d(16, eps=1e-3)),
     ]
     assert len({digest(Functional), *others}) == 5
+
+
+def test_the_fingerprint_sees_how_a_network_is_cut(register):
+    fingerprints = set()
+    for n_prefix_tokens in (0, 1):
+        stages = {"stem": "patches", "rows": nn.Flatten(2)}
+        register("mine", Tokens, stages=stages, n_prefix_tokens=n_prefix_tokens)
+        fingerprints.add(resolve("mine").fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_network_that_counts_its_calls_can_be_used():
+    class Counting(nn.Sequential):
+        n_calls = 0
+
+        def forward(self, x):
+            self.n_calls += 1
+            return super().forward(x)
+
+    def build():
+        return Counting(nn.Conv2d(3, 4, 3), nn.Flatten())
+
+    reference = resolve(build)
+    forget_networks()
+    assert reference.load().info.n_features == reference.info.n_features
 
 
 def test_clones_are_walked_once(monkeypatch):

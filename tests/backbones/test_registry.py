@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 import sktl
-from sktl.backbones import _registry, resolve
+from sktl.backbones import resolve
 from sktl.exceptions import BackboneNotFoundError, StageNotFoundError
 from sktl.images import Recipe
 
@@ -16,13 +16,6 @@ FAMILIES = {
     *("RetinaNet", "FCOS", "SSD", "SSDlite", "DeepLab v3", "FCN", "LR-ASPP"),
     *("LeNet", "ZFNet", "Pocket"),
 }
-
-
-@pytest.fixture
-def register(monkeypatch):
-    """Return ``register_backbone``, forgetting afterwards what it was told."""
-    monkeypatch.setattr(_registry, "_registered", {})
-    return sktl.register_backbone
 
 
 def tiny() -> nn.Module:
