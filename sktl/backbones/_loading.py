@@ -121,7 +121,7 @@ def build_with_weights(
     if isinstance(weights, RandomWeights):
         return build_random(build, weights.seed)
     assert isinstance(weights, WeightsFile)
-    path = weights.checked(name)
+    path = weights.locate()
     state = read_state_dict(path)
     # The second way is for constructors that compute tensors which no file holds.
     for start in (build_empty, partial(build_random, seed=0)):

@@ -290,7 +290,7 @@ def _choose_weights(
         published = source.published(weights, random_state)
         if published is not None:
             if isinstance(published, WeightsFile):
-                published.find(source.name)
+                published.find()
             return published
         if weights == "default":
             raise WeightsUnavailableError(

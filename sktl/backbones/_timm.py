@@ -139,7 +139,7 @@ def _fetch(name: str, tag: str) -> Path:
         file = Path(config.url).name
         hashed = re.search(r"-([0-9a-f]{8,})\.", file)
         begins = hashed[1] if hashed else ""
-        return WeightsFile(file, begins, tag, url=config.url).find(name)
+        return WeightsFile(file, begins, tag, url=config.url).find()
     try:
         hub = import_extra("huggingface_hub", "timm", "Weights of timm")
         return Path(_fetch_from_hub(hub, config))

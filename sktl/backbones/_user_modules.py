@@ -127,7 +127,7 @@ class ModuleSource:
                 "network each time."
             )
         if isinstance(weights, WeightsFile):
-            path = weights.checked(self.name)
+            path = weights.locate()
             state = read_state_dict(path)
             fit_state_dict(model, [self._cut(model)], state, self.name, path)
         return self._cut(model)

@@ -127,21 +127,20 @@ class WeightsFile:
             return f"Install the package {self.package} again."
         return "Put the original file back, or fit again to use another one."
 
-    def find(self, backbone: str) -> Path:
+    def find(self) -> Path:
         """Return the path of the file, downloaded if need be."""
         path = self._path
         if self.url and not path.is_file():
-            self._download_to(path, backbone)
+            self._download_to(path)
         if not path.is_file():
             raise WeightsUnavailableError(
-                f"The weights file {str(path)!r} of backbone {backbone!r} is not "
-                f"there. {self._remedy}"
+                f"The weights file {str(path)!r} is not there. {self._remedy}"
             )
         return path
 
-    def checked(self, backbone: str) -> Path:
+    def locate(self) -> Path:
         """Return the path of the file, after checking its hash."""
-        path = self.find(backbone)
+        path = self.find()
         found = sha256(path)
         if not found.startswith(self.sha256):
             raise WeightsMismatchError(
@@ -150,15 +149,14 @@ class WeightsFile:
             )
         return path
 
-    def _download_to(self, path: Path, backbone: str) -> None:
+    def _download_to(self, path: Path) -> None:
         try:
             _download(str(self.url), path, self.sha256)
         except OSError as error:
             raise WeightsUnavailableError(
-                f"The weights {self.published!r} of backbone {backbone!r} are not on "
-                f"this machine and could not be downloaded ({error}). Place "
-                f"{self.file} (from {self.url}) in {path.parent}, or set "
-                f"TORCH_HOME. {WITHOUT}"
+                f"The weights {self.published!r} are not on this machine and could not "
+                f"be downloaded ({error}). Place {self.file} (from {self.url}) in "
+                f"{path.parent}, or set TORCH_HOME. {WITHOUT}"
             ) from error
 
 

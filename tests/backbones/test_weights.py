@@ -302,8 +302,8 @@ def test_published_weights_are_downloaded(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     url = (tmp_path / "served.pth").as_uri()
     file = WeightsFile(published.name, published.stem.partition("-")[2], url=url)
-    assert file.find("squeezenet1_1") == published
-    assert file.checked("squeezenet1_1") == published
+    assert file.find() == published
+    assert file.locate() == published
     assert published.read_bytes() == (tmp_path / "served.pth").read_bytes()
     assert list(published.parent.iterdir()) == [published]
 
@@ -314,7 +314,7 @@ def test_a_download_with_another_hash_leaves_nothing(monkeypatch, published, tmp
     url = (tmp_path / "served.pth").as_uri()
     file = WeightsFile(published.name, "00000000", url=url)
     with pytest.raises(WeightsUnavailableError, match="served something else"):
-        file.find("squeezenet1_1")
+        file.find()
     assert not list(published.parent.iterdir())
 
 
