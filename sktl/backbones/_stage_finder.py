@@ -137,7 +137,7 @@ def record(network: nn.Module, method: str, x: Tensor) -> Call:
 
     def enter(module, arguments, options):
         given = [*arguments, *options.values()]
-        # What takes more than one tensor is no link of a chain.
+        # A module that takes more than one tensor cannot be part of a chain.
         alone = given and all(value is None for value in given[1:])
         call = Call(module, _value(given[0]) if alone else None)
         stack[-1].inner.append(call)

@@ -34,7 +34,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     WeightsUnavailableError
-        If the file is damaged, is no weights file, or holds more than tensors.
+        If the file is damaged, is not a weights file, or holds more than tensors.
     """
     with open(path, "rb") as file:
         head = file.read(512)

@@ -235,7 +235,9 @@ def seed_from(random_state: object) -> int:
         return int(random_state)
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
     raise ValueError(
         f"random_state={random_state!r} must be None, an int from 0 to 2**32 - 1, or a "
-        "numpy RandomState."
+        "numpy RandomState or Generator."
     )
