@@ -38,7 +38,7 @@ def fixed_input(name):
 
 def build(name):
     """Return the network with its weights in plain torch, without the registry."""
-    module = importlib.import_module(f"sktl.backbones._{name}")
+    module = importlib.import_module("sktl.backbones._own_networks")
     net = getattr(module, CLASSES[name])()
     net.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
     return net.eval()

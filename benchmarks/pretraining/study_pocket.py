@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl.backbones._pocket import Pocket
+from sktl.backbones._own_networks import Pocket
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 32

@@ -26,7 +26,7 @@ from torch.nn.functional import (
     interpolate,
 )
 
-from sktl.backbones._lenet5 import LeNet5
+from sktl.backbones._own_networks import LeNet5
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE, MEAN, STD = 32, 0.1307, 0.3081

@@ -27,7 +27,7 @@ from _export import export_weights
 from _recipe import Recipe, Trainer, run_in_batches
 from _schedule import Deadline, image_size
 
-from sktl.backbones._pocket import Pocket
+from sktl.backbones._own_networks import Pocket
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ["progress", "seconds", "epochs", "size", "train_loss", "held_out_top1"]

@@ -3,9 +3,19 @@
 Names, facts and fingerprints need no torch; it is imported when a network is built.
 """
 
+from typing import TYPE_CHECKING
+
 from sktl.backbones._info import BackboneInfo
-from sktl.backbones._reference import BackboneRef, resolve
-from sktl.backbones._registry import get_backbone, list_backbones, register_backbone
+from sktl.backbones._reference import BackboneRef
+from sktl.backbones._registry import (
+    get_backbone,
+    list_backbones,
+    register_backbone,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from sktl.backbones._staged import StagedNetwork
 
 __all__ = [
     "BackboneInfo",
@@ -18,7 +28,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name == "StagedNetwork":
         from sktl.backbones._staged import StagedNetwork
 

@@ -30,19 +30,19 @@ class BackboneInfo:
     widths : tuple of int
         Channels of the output of each stage.
     recipe : Recipe
-        How the published weights expect their images.
+        How the images are prepared for the published weights.
     n_features : int
         Length of the embedding.
     n_parameters : int
         Number of parameters behind the embedding; the classifier is not counted.
     gflops : float or None
-        Billions of multiply-adds of one embedding at the size of the recipe.
+        Billions of multiply-adds for one embedding at the size of the recipe.
     top1 : float or None
         Published ImageNet top-1 accuracy of the default weights, in percent.
     weight_mb : float or None
         Size of the default weights file in MB.
     weights : tuple of str
-        Names that ``weights`` accepts beside ``"default"``, the default one first.
+        Names that ``weights`` accepts besides ``"default"``, the default one first.
 
     Examples
     --------

@@ -1,6 +1,8 @@
-"""Small parameter-free layers that networks write as functions in ``forward``."""
+"""Small layers without weights, for what networks write as functions in ``forward``."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.fx
@@ -15,35 +17,26 @@ class Copy(nn.Module):
         return x.clone()
 
 
-class GlobalMean(nn.Module):
-    """Mean over height and width of ``(n, c, h, w)``."""
+class Mean(nn.Module):
+    """The mean over some dimensions: all positions of a map, or all tokens.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(n, c)``."""
-        return x.mean((2, 3))
+    ``n_prefix_tokens`` leaves out the first entries of dimension 1.
+    """
 
-
-class GlobalMax(nn.Module):
-    """Maximum over height and width of ``(n, c, h, w)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(n, c)``."""
-        return x.amax((2, 3))
-
-
-class MapMean(nn.Module):
-    """Mean over the places of a map or of a row of tokens, wherever channels are."""
-
-    def __init__(self, layout: str, n_prefix_tokens: int = 0):
+    def __init__(self, *dims: int, n_prefix_tokens: int = 0):
         super().__init__()
-        self.layout = layout
+        self.dims = dims
         self.n_prefix_tokens = n_prefix_tokens
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(n, c)``."""
-        if x.ndim == 3:
-            return x[:, self.n_prefix_tokens :].mean(1)
-        return x.mean((1, 2) if self.layout == "nhwc" else (2, 3))
+        if self.n_prefix_tokens:
+            x = x[:, self.n_prefix_tokens :]
+        return x.mean(self.dims)
+
+    def extra_repr(self) -> str:
+        """Return what tells two of them apart."""
+        return f"{self.dims}, n_prefix_tokens={self.n_prefix_tokens}"
 
 
 class Permute(nn.Module):
@@ -57,21 +50,9 @@ class Permute(nn.Module):
         """Return the same values in the other order."""
         return x.permute(self.order)
 
-
-class Tokens(nn.Module):
-    """A map as a row of tokens."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(n, h * w, c)``."""
-        return x.flatten(2).transpose(1, 2)
-
-
-class TokenMean(nn.Module):
-    """Mean over the tokens of ``(n, length, d)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``(n, d)``."""
-        return x.mean(1)
+    def extra_repr(self) -> str:
+        """Return what tells two of them apart."""
+        return str(self.order)
 
 
 class ClassToken(nn.Module):
@@ -84,6 +65,9 @@ class ClassToken(nn.Module):
 
 class ImageNetToHalf(nn.Module):
     """From ImageNet's mean and std to the 0.5 and 0.5 of the first Inceptions."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self):
         super().__init__()
@@ -102,11 +86,16 @@ class ImageNetToHalf(nn.Module):
 class ViTStem(nn.Module):
     """Patches, class token and positions of torchvision's ``VisionTransformer``.
 
-    At another image size than the one of the weights, the position embeddings are
+    At another image size than that of the weights, the position embeddings are
     interpolated, as is usual when a ViT is fine-tuned at a higher resolution.
     """
 
-    def __init__(self, vit: nn.Module):
+    conv_proj: nn.Module
+    class_token: Tensor
+    pos_embedding: Tensor
+    dropout: nn.Module
+
+    def __init__(self, vit: Any):
         super().__init__()
         self.conv_proj = vit.conv_proj
         self.class_token = vit.class_token
@@ -128,12 +117,12 @@ def _positions_for(patches: Tensor, positions: Tensor, side: int) -> Tensor:
     height, width = patches.shape[2:]
     if (height, width) == (side, side):
         return positions
-    prefix, places = positions[:, :1], positions[:, 1:]
-    places = places.transpose(1, 2).unflatten(2, (side, side))
-    places = nn.functional.interpolate(
-        places, size=(height, width), mode="bicubic", antialias=True
+    prefix, grid = positions[:, :1], positions[:, 1:]
+    grid = grid.transpose(1, 2).unflatten(2, (side, side))
+    grid = nn.functional.interpolate(
+        grid, size=(height, width), mode="bicubic", antialias=True
     )
-    return torch.cat([prefix, places.flatten(2).transpose(1, 2)], dim=1)
+    return torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
 
 
 # torch.fx cannot trace a decision on a shape; it keeps this call as one node.

@@ -1,20 +1,24 @@
-"""The names of backbones: listing them, looking them up, adding to them."""
+"""The names of backbones: list them, look them up, add to them, resolve them."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sktl.backbones import _own, _torchvision
+from sktl.backbones._catalogue import CatalogueSource, facts
 from sktl.backbones._info import BackboneInfo
-from sktl.exceptions import BackboneNotFoundError
+from sktl.backbones._reference import BackboneRef, Source
+from sktl.backbones._weights import RandomWeights, Weights, WeightsFile, seed_from
+from sktl.exceptions import BackboneNotFoundError, WeightsUnavailableError
 from sktl.images import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from sktl.backbones._modules import ModuleSource
+    from sktl.backbones._user_modules import ModuleSource
 
 _registered: dict[str, ModuleSource] = {}
 
@@ -30,8 +34,7 @@ def list_backbones(
         Only this line of architectures, such as ``"ResNet"``; case, spaces and
         hyphens do not matter.
     source : {"bundled", "own", "torchvision", "module", "timm"}, optional
-        Only backbones from there. The names of timm are listed when they are asked
-        for, since that has to import timm.
+        Only backbones from there. Those of timm are listed only with ``"timm"``.
     task : {"classification", "detection", "segmentation"}, optional
         Only backbones whose published weights were trained for this.
 
@@ -58,45 +61,33 @@ def list_backbones(
         from sktl.backbones import _timm
 
         return _timm.names(family)
-    names = [*_known(source)]
-    infos = {name: get_backbone(name) for name in names}
+    # Only registered modules have to be built to be described.
+    names = [*facts(), *(_registered if source in (None, "module") else ())]
+    infos = [get_backbone(name) for name in names]
+    asked = {"family": family, "source": source, "task": task}
+    for field, value in asked.items():
+        known = {getattr(info, field) for info in infos}
+        known |= {"module", "timm"} if field == "source" else set()
+        if value is not None and _plain(value) not in map(_plain, known):
+            raise ValueError(
+                f"No backbone has {field}={value!r}. There are: "
+                f"{', '.join(sorted(known))}."
+            )
     found = [
         info
-        for info in infos.values()
-        if (source is None or info.source == source)
-        and (task is None or info.task == task)
-        and (family is None or _plain(info.family) == _plain(family))
+        for info in infos
+        if all(
+            value is None or _plain(getattr(info, field)) == _plain(value)
+            for field, value in asked.items()
+        )
     ]
-    if not found:
-        _explain_empty(infos.values(), family=family, source=source, task=task)
-    return [info.name for info in sorted(found, key=_order)]
-
-
-def _known(source: str | None) -> list[str]:
-    # Only registered modules have to be built to be described.
-    names = [*_own.names(), *_torchvision.table()]
-    return [*names, *_registered] if source in (None, "module") else names
-
-
-def _order(info: BackboneInfo) -> tuple:
-    return (info.source != "bundled", info.name)
+    return [
+        i.name for i in sorted(found, key=lambda i: (i.source != "bundled", i.name))
+    ]
 
 
 def _plain(text: str) -> str:
     return "".join(c for c in text.lower() if c.isalnum())
-
-
-def _explain_empty(infos: Iterable[BackboneInfo], **asked: str | None) -> None:
-    """Raise if a filter names something that no backbone has."""
-    infos = list(infos)
-    for field, value in asked.items():
-        known = sorted({getattr(info, field) for info in infos})
-        if field == "source":
-            known = sorted({*known, "module", "timm"})
-        if value is not None and _plain(value) not in map(_plain, known):
-            raise ValueError(
-                f"No backbone has {field}={value!r}. There are: {', '.join(known)}."
-            )
 
 
 def get_backbone(name: str) -> BackboneInfo:
@@ -141,40 +132,39 @@ def register_backbone(
     """Give a network of your own a name, stages and a recipe.
 
     Estimators take any :class:`torch.nn.Module`, or a callable that returns one, as
-    their ``backbone``; registering it is the way to say where its stages lie and how
-    its images are prepared, and makes it searchable by name.
+    their ``backbone``. Register it to say where its stages lie and how its images are
+    prepared, and to use it by name.
 
     Parameters
     ----------
     name : str
-        The name to be used. Registering a name again replaces it; names that sktl
+        The new name. Registering it again replaces the network; the names that sktl
         brings cannot be replaced.
     backbone : torch.nn.Module or callable
         The network, or what builds it. A callable keeps estimators light, since its
         name is pickled in place of the weights.
     stages : mapping of str to str, module or list of these, optional
         What makes up each stage, in order: paths of submodules (``"layer1"``), slices
-        of containers (``"features[3:6]"``) and parameter-free modules
+        of containers (``"features[3:6]"``) and modules without parameters
         (``torch.nn.Flatten()``). The last stage returns the embedding; where it
-        returns a map, a stage ``"pool"`` takes the mean over its places. None finds
+        returns a map, a stage ``"pool"`` takes the mean over its positions. None finds
         the stages by running the network and watching its children.
     recipe : sktl.images.Recipe, optional
         How images are prepared. None is the recipe of ImageNet: 224 px out of 256,
         ImageNet's mean and standard deviation.
-    family : str, optional
-        Its line of architectures; None is the name of the class.
-    year : int, optional
-        When it appeared.
+    family, year : str, int, optional
+        Its line of architectures (None is the name of the class), and when it
+        appeared.
     layout : {"nchw", "nhwc", "tokens"}, optional
         How its feature maps are arranged; None looks at their shapes.
     n_prefix_tokens : int, default=0
-        Tokens before those of the image, in the tokens layout.
+        With tokens, how many come before those of the image.
 
     Notes
     -----
-    Names live in the process that registered them. Where other processes have to know
-    one (``n_jobs`` with loky), register it in a module that they import, or pass the
-    callable itself as ``backbone``.
+    A name lives in the process that registered it. For other processes (``n_jobs`` with
+    loky), register it in a module that they import, or pass the callable itself as
+    ``backbone``.
 
     Examples
     --------
@@ -199,15 +189,15 @@ def register_backbone(
     >>> sktl.get_backbone("tiny").widths
     (8, 16, 16)
     """
-    from sktl.backbones._modules import ModuleSource
+    from sktl.backbones._user_modules import ModuleSource
 
     if not isinstance(name, str) or not name or name.startswith("timm/"):
         raise ValueError(
-            f"name={name!r} has to be a text that does not begin with 'timm/'."
+            f"name={name!r} must be a string that does not begin with 'timm/'."
         )
-    if _own.find(name) or name in _torchvision.table():
+    if name in facts():
         raise ValueError(
-            f"{name!r} is a backbone that sktl brings. Choose another name."
+            f"The name {name!r} is taken by a backbone of sktl. Choose another one."
         )
     _registered[name] = ModuleSource.of(
         backbone,
@@ -221,21 +211,123 @@ def register_backbone(
     )
 
 
-def source_of(name: str):
-    """Return what builds the backbone called ``name``."""
+def resolve(
+    backbone: str | nn.Module | Callable[[], nn.Module],
+    weights: str | os.PathLike | None = "default",
+    random_state: object = None,
+) -> BackboneRef:
+    """Return a reference to a network with particular weights.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module or callable
+        A name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a module, or a
+        callable without arguments that returns one.
+    weights : {"default"}, str, path or None, default="default"
+        ``"default"`` are the published weights, ``IMAGENET1K_V1`` where torchvision
+        has several: the longer recipe behind ``V2`` raises the published accuracy and
+        makes worse frozen features. Any other name of
+        :attr:`BackboneInfo.weights` will do as well. A path reads a ``.pth`` or
+        ``.safetensors`` file, without executing it; only its classifier may differ.
+        ``None`` draws random weights. With ``"default"``, a module keeps the weights
+        it has and a callable those it makes.
+    random_state : int, RandomState instance or None, default=None
+        The seed of the weights with ``weights=None``. ``None`` draws different ones
+        each time.
+
+    Returns
+    -------
+    BackboneRef
+        The reference. Published weights that are not on this machine are downloaded
+        here, into torch's own folder (``TORCH_HOME``).
+
+    Raises
+    ------
+    BackboneNotFoundError
+        If there is no such backbone.
+    WeightsUnavailableError
+        If the weights are not on this machine and cannot be downloaded, or are not a
+        file of weights.
+    WeightsMismatchError
+        If the file belongs to another network.
+
+    Examples
+    --------
+    >>> from sktl.backbones import resolve
+    >>> reference = resolve("resnet18", weights=None, random_state=0)
+    >>> reference.fingerprint
+    'random:0:torch-...'
+    >>> network = reference.load()
+    >>> list(network.stages)
+    ['stem', 'stage1', 'stage2', 'stage3', 'stage4', 'pool']
+    """
+    if isinstance(backbone, str):
+        source = source_of(backbone)
+    elif callable(backbone):
+        from sktl.backbones._user_modules import ModuleSource
+
+        source = ModuleSource.of(backbone)
+    else:
+        raise BackboneNotFoundError(
+            f"backbone={backbone!r} must be a name, a torch.nn.Module or a callable "
+            "that returns one."
+        )
+    chosen = _choose_weights(source, weights, random_state)
+    info = source.info(chosen.published)
+    if chosen.published is None:
+        info = replace(info, top1=None, weight_mb=None)
+    fingerprint = chosen.fingerprint + source.structure
+    return BackboneRef(source.name, info, fingerprint, source, chosen)
+
+
+def _choose_weights(
+    source: Source, weights: str | os.PathLike | None, random_state: object
+) -> Weights:
+    """Return the weights that the parameter stands for, downloaded if need be."""
+    if weights is None:
+        return RandomWeights(seed_from(random_state))
+    if isinstance(weights, str):
+        published = source.published(weights, random_state)
+        if published is not None:
+            if isinstance(published, WeightsFile):
+                published.find()
+            return published
+        if weights == "default":
+            raise WeightsUnavailableError(
+                f"Backbone {source.name!r} has no published weights. Use weights=<path "
+                "of a file> or weights=None (random)."
+            )
+        endings = (".pth", ".pt", ".safetensors", ".bin", ".ckpt", ".tar")
+        if not (
+            os.path.exists(weights)
+            or os.path.dirname(weights)
+            or weights.endswith(endings)
+        ):
+            known = ", ".join(source.info().weights) or "no names"
+            raise WeightsUnavailableError(
+                f"Backbone {source.name!r} has no weights called {weights!r}, and "
+                f"there is no such file. It knows {known}; otherwise weights takes the "
+                "path of a .pth or .safetensors file."
+            )
+    return WeightsFile.at(weights, source.name)
+
+
+def source_of(name: str) -> Source:
+    """Return where the backbone called ``name`` comes from."""
     if name in _registered:
         return _registered[name]
+    if name in facts():
+        return CatalogueSource(name)
+    known, source = [*facts(), *_registered], ""
     if name.startswith("timm/"):
         from sktl.backbones import _timm
 
-        return _timm.find(name)
-    found = _own.find(name) or _torchvision.find(name)
-    if found is None:
-        known = [*_own.names(), *_torchvision.table(), *_registered]
-        close = difflib.get_close_matches(name.lower(), known, n=3)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise BackboneNotFoundError(
-            f"Unknown backbone {name!r}.{hint} sktl.list_backbones() lists all names; "
-            "those of timm begin with 'timm/'."
-        )
-    return found
+        if _timm.has(name):
+            return _timm.TimmSource(name)
+        known, source = _timm.names(), "source='timm'"
+    close = difflib.get_close_matches(name.partition(".")[0].lower(), known, n=3)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    raise BackboneNotFoundError(
+        f"Unknown backbone {name!r}.{hint} sktl.list_backbones({source}) lists all "
+        "names; those of timm begin with 'timm/'."
+    )

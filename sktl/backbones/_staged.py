@@ -1,19 +1,25 @@
-"""The network as an ordered list of named stages."""
+"""The network as an ordered list of named stages, and how it is cut into them."""
 
 from __future__ import annotations
 
+import copy
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sktl.backbones._info import BackboneInfo
 from sktl.backbones._layers import Copy
-from sktl.backbones._part import Part
 from sktl.exceptions import StageNotFoundError
 from sktl.images import Recipe
+
+# What each stage is made of: one piece, or several in order. A piece is the path of a
+# submodule ("layer1"), a slice of a container ("features[3:6]"), a layer without
+# weights, or a callable that makes a module out of the network.
+Plan = dict[str, Any]
 
 
 class StagedNetwork(nn.Module):
@@ -46,7 +52,7 @@ class StagedNetwork(nn.Module):
     >>> network(images).shape
     torch.Size([2, 512])
 
-    Any stage can be the place to stop, and to go on from:
+    You can stop at any stage, and go on from there:
 
     >>> activation = network.run(images, upto="stage2")
     >>> activation.shape
@@ -59,13 +65,14 @@ class StagedNetwork(nn.Module):
     def __init__(
         self,
         stages: Mapping[str, nn.Module],
-        info: BackboneInfo,
+        info: BackboneInfo | None = None,
         layout: str = "nchw",
         n_prefix_tokens: int = 0,
     ):
         super().__init__()
         self.stages = nn.ModuleDict(stages)
-        self.info = info
+        # None only until the network has been measured.
+        self.info: BackboneInfo = info  # type: ignore[assignment]
         self.layout = layout
         self.n_prefix_tokens = n_prefix_tokens
 
@@ -78,7 +85,7 @@ class StagedNetwork(nn.Module):
     def run(
         self, x: Tensor, *, after: str | None = None, upto: str | None = None
     ) -> Tensor:
-        """Run a stretch of stages.
+        """Run some of the stages.
 
         Parameters
         ----------
@@ -92,15 +99,15 @@ class StagedNetwork(nn.Module):
         Returns
         -------
         Tensor
-            The output of ``upto``, as the stage emits it.
+            The output of ``upto``, as the stage returns it.
         """
         names = list(self.stages)
         first = 0 if after is None else self._position(after) + 1
         last = len(names) if upto is None else self._position(upto) + 1
         if last < first:
             raise StageNotFoundError(
-                f"No stages run from after {after!r} to {upto!r}: the order of "
-                f"{self.info.name!r} is {names}."
+                f"No stages run after {after!r} and up to {upto!r}: the order in "
+                f"backbone {self.info.name!r} is {names}."
             )
         for name in names[first:last]:
             x = self.stages[name](x)
@@ -109,9 +116,8 @@ class StagedNetwork(nn.Module):
     def as_map(self, activation: Tensor) -> Tensor:
         """Return an activation as ``(n, channels, h, w)``, or ``(n, d)`` if flat.
 
-        Tokens go back to their places in the image and the prefix tokens are left
-        out; a grid of tokens that is not square comes back as ``(n, channels,
-        length, 1)``.
+        Tokens go back to their positions in the image, without the prefix tokens;
+        where they form no square, they come back as ``(n, channels, length, 1)``.
         """
         if activation.ndim == 3:
             tokens = activation[:, self.n_prefix_tokens :].transpose(1, 2)
@@ -124,7 +130,7 @@ class StagedNetwork(nn.Module):
         return activation
 
     def flat(self, activation: Tensor) -> Tensor:
-        """Return what the last stage emits as ``(n, n_features)``."""
+        """Return the output of the last stage as ``(n, n_features)``."""
         return activation.flatten(1)
 
     def _position(self, stage: str) -> int:
@@ -137,35 +143,29 @@ class StagedNetwork(nn.Module):
         return names.index(stage)
 
 
-def carve(
-    model: nn.Module, plan: Mapping[str, str | nn.Module | Iterable]
-) -> dict[str, nn.Module]:
-    """Return the stages that ``plan`` names, made of the modules of ``model``.
-
-    A plan maps each stage to its pieces in order: paths of submodules
-    (``"layer1"``), slices of containers (``"features[3:6]"``), small modules of
-    their own, or a :class:`Part`. Nothing is copied.
-    """
+def carve(model: nn.Module, plan: Plan) -> dict[str, nn.Module]:
+    """Return the stages that ``plan`` names; they share the modules of ``model``."""
     stages = {}
     for stage, pieces in plan.items():
-        if isinstance(pieces, (str, nn.Module, Part)):
-            pieces = [pieces]
-        modules = [module for piece in pieces for module in _find(model, piece)]
+        modules = [
+            module
+            for piece in (pieces if isinstance(pieces, (list, tuple)) else [pieces])
+            for module in _modules_of(piece, model)
+        ]
         if not modules:
             raise StageNotFoundError(f"Stage {stage!r} was given no modules.")
         stages[stage] = modules[0] if len(modules) == 1 else nn.Sequential(*modules)
     return stages
 
 
-def _find(model: nn.Module, piece: str | nn.Module | Part) -> list[nn.Module]:
-    """Return the modules that one piece of a plan stands for."""
+def _modules_of(piece: Any, model: nn.Module) -> list[nn.Module]:
+    """Return the modules of ``model`` that one piece of a plan stands for."""
     if isinstance(piece, nn.Module):
-        return [piece]
-    if isinstance(piece, Part):
-        return [piece.of(model)]
-    path, start, stop = re.fullmatch(
-        r"([^\[\]]*)(?:\[(\d*):(\d*)\])?", piece
-    ).groups() or (piece, None, None)
+        return [copy.deepcopy(piece)]
+    if callable(piece):
+        return [piece(model)]
+    sliced = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", piece)
+    path, start, stop = sliced.groups() if sliced else (piece, "", "")
     try:
         module = model.get_submodule(path)
     except AttributeError as error:
@@ -173,19 +173,32 @@ def _find(model: nn.Module, piece: str | nn.Module | Part) -> list[nn.Module]:
             f"{type(model).__name__} has no submodule {path!r} ({error}). Its children "
             f"are {[name for name, _ in model.named_children()]}."
         ) from error
-    if start is None:
+    if not sliced:
         return [module]
-    children = list(module.children())
-    return children[int(start or 0) : int(stop) if stop else len(children)]
+    return list(module.children())[int(start or 0) : int(stop) if stop else None]
 
 
-def keep_activations(network: StagedNetwork) -> Tensor:
-    """Give stages that change what they are given a copy of their own.
+def noise(recipe: Recipe) -> Tensor:
+    """Return one image of noise, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, recipe.channels, *recipe.size, generator=generator)
+
+
+def keep_inputs(network: nn.Module) -> nn.Module:
+    """Make every layer leave its input unchanged, so that a cut may lie anywhere."""
+    for module in network.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False  # type: ignore[assignment]
+    return network
+
+
+def keep_activations(network: StagedNetwork, recipe: Recipe) -> Tensor:
+    """Give stages that change their input a copy of it.
 
     The activation at any cut then stays what it was. Returns the embedding of the
     noise that this was seen on.
     """
-    x = noise(network.info.recipe)
+    x = noise(recipe)
     with torch.no_grad():
         for name, stage in list(network.stages.items()):
             given = x.clone()
@@ -198,7 +211,7 @@ def keep_activations(network: StagedNetwork) -> Tensor:
 
 def check_cut(network: StagedNetwork, embed: Callable[[Tensor], Tensor]) -> None:
     """Raise unless the stages of ``network`` give the numbers of ``embed``."""
-    found = keep_activations(network)
+    found = keep_activations(network, network.info.recipe)
     with torch.no_grad():
         expected = embed(noise(network.info.recipe)).flatten(1)
     scale = expected.abs().max()
@@ -210,7 +223,26 @@ def check_cut(network: StagedNetwork, embed: Callable[[Tensor], Tensor]) -> None
         )
 
 
-def noise(recipe: Recipe) -> Tensor:
-    """Return one image of noise, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, recipe.channels, *recipe.size, generator=generator)
+def measure(network: StagedNetwork, recipe: Recipe) -> dict:
+    """Return stages, widths, embedding size, parameters and multiply-adds.
+
+    Works on the meta device, where it costs no arithmetic; anywhere else it runs one
+    black image.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network.requires_grad_(False)  # the counter would look for gradients
+    device = next(iter(network.parameters()), torch.empty(0)).device
+    x = torch.zeros(1, recipe.channels, *recipe.size, device=device)
+    widths = []
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for stage in network.stages.values():
+            x = stage(x)
+            widths.append(network.as_map(x).shape[1])
+    return {
+        "stages": tuple(network.stages),
+        "widths": tuple(widths),
+        "n_features": x.flatten(1).shape[1],
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "gflops": float(f"{counter.get_total_flops() / 2e9:.4g}"),
+    }

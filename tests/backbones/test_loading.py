@@ -1,6 +1,7 @@
 """Loading: random weights from a seed, one shared and bounded cache, stages."""
 
 import copy
+import os
 import pickle
 import threading
 import time
@@ -10,8 +11,8 @@ import pytest
 import torch
 from torch import fx, nn
 
-from sktl.backbones import get_backbone, resolve
-from sktl.backbones._loaded import LOADED, LoadedNetworks
+from sktl.backbones import _loading, get_backbone, resolve
+from sktl.backbones._loading import forget_networks, load_once
 from sktl.exceptions import StageNotFoundError
 
 SMALL = "squeezenet1_1"
@@ -28,7 +29,7 @@ def test_random_weights_follow_the_seed():
     assert first == again
     assert first.fingerprint != other.fingerprint
     a = weights_of(first.load())
-    LOADED.reset()
+    forget_networks()
     assert torch.equal(a, weights_of(again.load()))
     assert not torch.equal(a, weights_of(other.load()))
 
@@ -76,28 +77,37 @@ class Fake(nn.Module):
         self.weight = nn.Parameter(torch.zeros(n_bytes // 4))
 
 
-def test_the_cache_forgets_what_was_used_longest_ago():
-    cache = LoadedNetworks(max_bytes=1000)
+@pytest.fixture
+def small_cache(monkeypatch):
+    """Let this process keep 1,000 bytes of weights."""
+    monkeypatch.setattr(_loading, "MAX_BYTES", 1000)
+    forget_networks()
+    yield
+    monkeypatch.undo()
+    forget_networks()
+
+
+def test_the_cache_forgets_what_was_used_longest_ago(small_cache):
     loads = []
 
-    def get(key, n_bytes=400):
+    def use(key, n_bytes=400):
         def load():
             loads.append(key)
             return Fake(n_bytes)
 
-        return cache.get(key, load)
+        return load_once(key, load)
 
-    get("a"), get("b"), get("a"), get("c")
+    use("a"), use("b"), use("a"), use("c")
     assert loads == ["a", "b", "c"]
-    get("a"), get("b")
+    use("a"), use("b")
     assert loads == ["a", "b", "c", "b"]
-    get("huge", 8000)
-    assert len(cache) == 1
-    assert cache.n_bytes == 8000
+    assert use("huge", 8000) is use("huge")
+    use("b")
+    assert loads == ["a", "b", "c", "b", "huge", "b"]
 
 
 def test_threads_load_a_network_once():
-    cache, loads, barrier = LoadedNetworks(1000), [], threading.Barrier(4)
+    loads, barrier = [], threading.Barrier(4)
 
     def load():
         loads.append(1)
@@ -106,7 +116,7 @@ def test_threads_load_a_network_once():
 
     def use():
         barrier.wait()
-        found.append(cache.get("a", load))
+        found.append(load_once("a", load))
 
     found = []
     threads = [threading.Thread(target=use) for _ in range(4)]
@@ -118,15 +128,43 @@ def test_threads_load_a_network_once():
     assert all(network is found[0] for network in found)
 
 
-def test_a_failed_load_is_tried_again():
-    cache = LoadedNetworks(1000)
+def test_a_network_in_memory_does_not_wait_for_another_to_load():
+    network, found = load_once("a", lambda: Fake(4)), []
 
+    def load():
+        # Another thread, since the lock lets its own thread through.
+        thread = threading.Thread(target=lambda: found.append(load_once("a", None)))
+        thread.start()
+        thread.join(timeout=10)
+        return Fake(4)
+
+    load_once("b", load)
+    assert found == [network]
+
+
+def test_a_failed_load_is_tried_again():
     def fail():
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        cache.get("a", fail)
-    assert isinstance(cache.get("a", lambda: Fake(4)), Fake)
+        load_once("a", fail)
+    assert isinstance(load_once("a", lambda: Fake(4)), Fake)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_during_a_load_can_load():
+    def load():
+        child = os.fork()
+        if child == 0:  # pragma: no cover - another process
+            thread = threading.Thread(target=lambda: load_once("b", lambda: Fake(4)))
+            thread.start()
+            thread.join(timeout=10)
+            os._exit(thread.is_alive())
+        assert os.waitpid(child, 0)[1] == 0
+        return Fake(4)
+
+    load_once("a", load)
 
 
 @pytest.mark.parametrize("name", [SMALL, "swin_t", "vit_b_32"])

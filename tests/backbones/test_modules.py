@@ -10,10 +10,9 @@ from sklearn.base import clone
 from torch import nn
 from torch.nn.functional import max_pool2d, relu
 
-from sktl.backbones import StagedNetwork, _modules, resolve
-from sktl.backbones._build import build_random
-from sktl.backbones._loaded import LOADED
-from sktl.backbones._walk import find_plan
+from sktl.backbones import StagedNetwork, _user_modules, resolve
+from sktl.backbones._loading import build_random, forget_networks
+from sktl.backbones._stage_finder import find_plan
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 
 
@@ -190,11 +189,11 @@ def test_the_module_is_left_as_it_is():
 def test_training_goes_on_without_changing_what_was_resolved(x):
     model = plain_sequential()
     reference = resolve(model)
-    LOADED.reset()
+    forget_networks()
     before = reference.load()(x)
     with torch.no_grad():
         model[0].weight.add_(1)
-    LOADED.reset()
+    forget_networks()
     assert torch.equal(reference.load()(x), before)
     assert resolve(model).fingerprint != reference.fingerprint
 
@@ -204,7 +203,7 @@ def test_clones_have_the_same_fingerprint():
     reference = resolve(model)
     assert resolve(clone(model, safe=False)) == reference
     assert resolve(pickle.loads(pickle.dumps(model))) == reference
-    LOADED.reset()
+    forget_networks()
     again = pickle.loads(pickle.dumps(reference))
     assert again == reference
     assert isinstance(again.load(), StagedNetwork)
@@ -225,7 +224,7 @@ def test_the_fingerprint_sees_weights_settings_and_code():
         model = build_random(factory, 0).eval()
         for key, value in settings.items():
             setattr(model, key, value)
-        return _modules.digest_of(model, {})
+        return _user_modules.hash_tensors(model), _user_modules.hash_structure(model)
 
     assert digest(Functional) == digest(Functional)
     others = [
@@ -237,10 +236,35 @@ def test_the_fingerprint_sees_weights_settings_and_code():
     assert len({digest(Functional), *others}) == 5
 
 
+def test_the_fingerprint_sees_how_a_network_is_cut(register):
+    fingerprints = set()
+    for n_prefix_tokens in (0, 1):
+        stages = {"stem": "patches", "rows": nn.Flatten(2)}
+        register("mine", Tokens, stages=stages, n_prefix_tokens=n_prefix_tokens)
+        fingerprints.add(resolve("mine").fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_network_that_counts_its_calls_can_be_used():
+    class Counting(nn.Sequential):
+        n_calls = 0
+
+        def forward(self, x):
+            self.n_calls += 1
+            return super().forward(x)
+
+    def build():
+        return Counting(nn.Conv2d(3, 4, 3), nn.Flatten())
+
+    reference = resolve(build)
+    forget_networks()
+    assert reference.load().info.n_features == reference.info.n_features
+
+
 def test_clones_are_walked_once(monkeypatch):
     model = build(plain_sequential)
     resolve(model)
-    monkeypatch.setattr(_modules, "find_plan", None)
+    monkeypatch.setattr(_user_modules, "find_plan", None)
     resolve(copy.deepcopy(model)).load()
 
 
@@ -250,7 +274,7 @@ def test_a_callable_is_called_with_a_seed(x):
     assert resolve(plain_sequential, random_state=1) != reference
     random = resolve(plain_sequential, weights=None, random_state=1)
     assert random.fingerprint.startswith("random:1:")
-    LOADED.reset()
+    forget_networks()
     a, b = reference.load()(x), random.load()(x)
     assert not torch.equal(a, b)
     before = torch.get_rng_state()
@@ -267,7 +291,7 @@ def test_a_callable_that_returns_another_network_is_noticed():
         return nn.Sequential(nn.Conv2d(3, 4 + (len(made) > 3), 3), nn.Flatten())
 
     reference = resolve(fickle)
-    LOADED.reset()
+    forget_networks()
     made += [1, 1, 1]
     with pytest.raises(WeightsMismatchError, match="no longer returns"):
         reference.load()

@@ -1,35 +1,40 @@
 """The backbones of the package itself."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import sktl.backbones
-from sktl.backbones import _make_table, _own, get_backbone, resolve
-from sktl.backbones._build import build_random
+import sktl
+from sktl.backbones import get_backbone, resolve
+from sktl.backbones._catalogue import facts
+from sktl.backbones._loading import build_random
 from sktl.backbones._registry import source_of
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 
 FOLDER = Path(sktl.backbones.__file__).parent / "weights"
+BUNDLED = sktl.list_backbones(source="bundled")
+OWN = [*BUNDLED, *sktl.list_backbones(source="own")]
 
 
-BUNDLED = [name for name, facts in _own.table().items() if "sha256" in facts]
+def get_digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", _own.names())
-def test_the_table_is_that_of_the_network_and_its_file(name):
-    assert _own.table()[name] == _make_table.own_facts_of(name)
-    info = get_backbone(name)
-    assert (info.stages[0], info.stages[-1] in ("pool", "fc6", "fc7")) == ("stem", True)
+@pytest.mark.parametrize("name", OWN)
+def test_stages_have_the_usual_names(name):
+    stages = get_backbone(name).stages
+    assert stages[0] == "stem"
+    assert stages[-1] in ("pool", "fc6", "fc7")
 
 
-@pytest.mark.parametrize("name", _own.names())
+@pytest.mark.parametrize("name", OWN)
 def test_stages_are_the_network_without_its_head(name):
     info, source = get_backbone(name), source_of(name)
-    model = build_random(lambda: source.model(None, random=True), 0).eval()
-    network = source.staged(model, info).eval()
+    model = build_random(lambda: source.build(random=True), 0).eval()
+    network = source.cut(model, info).eval()
     x = torch.randn(
         2, info.recipe.channels, *info.recipe.size, generator=torch.Generator()
     )
@@ -40,9 +45,8 @@ def test_stages_are_the_network_without_its_head(name):
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_weights_are_those_recorded(name):
     file = FOLDER / f"{name}.safetensors"
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
     reference = resolve(name)
-    assert reference.fingerprint == f"sha256:{digest}"
+    assert reference.fingerprint == f"sha256:{get_digest(file)}"
     assert all(torch.isfinite(p).all() for p in reference.load().parameters())
 
 
@@ -51,8 +55,8 @@ def test_every_bundled_file_is_recorded():
 
 
 def test_altered_bundled_weights_are_refused(monkeypatch):
-    monkeypatch.setitem(_own.table()["lenet5"], "sha256", "0" * 64)
-    with pytest.raises(WeightsMismatchError, match="were altered"):
+    monkeypatch.setitem(facts()["lenet5"]["weights"]["MNIST"], "sha256", "0" * 64)
+    with pytest.raises(WeightsMismatchError, match=r"has changed.*Install"):
         resolve("lenet5").load()
 
 
@@ -69,3 +73,43 @@ def test_zfnet_has_the_maps_of_the_paper():
         for stage in ("stem", "stage1", "stage2", "stage3", "stage4"):
             sides.append(network.run(x, upto=stage).shape[2])
     assert sides == [55, 13, 13, 13, 6]
+
+
+@pytest.fixture
+def data_package(monkeypatch, tmp_path):
+    """Install a package that brings the weights of ``lenet5``, and return its file."""
+    file = tmp_path / "lenet_weights" / "model.safetensors"
+    file.parent.mkdir()
+    file.write_bytes((FOLDER / "lenet5.safetensors").read_bytes())
+    info = tmp_path / "lenet_weights-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: lenet-weights\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    known = facts()["lenet5"]["weights"]["MNIST"] | {
+        "package": "lenet-weights",
+        "file": "lenet_weights/model.safetensors",
+    }
+    monkeypatch.setitem(facts()["lenet5"]["weights"], "MNIST", known)
+    return file
+
+
+def test_weights_come_from_an_installed_package_that_is_not_imported(data_package):
+    (data_package.parent / "__init__.py").write_text("raise AssertionError")
+    plain = resolve("lenet5")
+    assert plain.fingerprint == f"sha256:{get_digest(data_package)}"
+    assert plain.load().info.n_features == 84
+
+
+def test_another_file_in_an_installed_package_is_refused(data_package):
+    data_package.write_bytes(b"something else")
+    with pytest.raises(WeightsMismatchError, match=r"has changed.*lenet-weights again"):
+        resolve("lenet5").load()
+    data_package.unlink()
+    with pytest.raises(WeightsUnavailableError, match=r"not there.*lenet-weights"):
+        resolve("lenet5")
+
+
+def test_a_missing_package_is_named(data_package, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    with pytest.raises(WeightsUnavailableError, match="pip install lenet-weights"):
+        resolve("lenet5")

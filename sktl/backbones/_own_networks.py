@@ -1,0 +1,178 @@
+"""The architectures that sktl brings itself.
+
+Each is a sequence of stages, named like those of every other backbone, and a ``head``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+
+class LeNet5(nn.Sequential):
+    """LeNet-5 in the shape of LeCun et al. (1998), with today's activations.
+
+    The layers and their widths are those of the paper: C1 (6 maps) and S2, C3 (16
+    maps) and S4, C5 (120 maps), F6 (84 units) and ten outputs. What differs: rectified
+    linear units after batch normalisation instead of scaled tanh, max pooling
+    instead of trainable averages, C3 connected to all maps of S2, and a linear
+    output layer instead of radial basis functions.
+
+    Parameters
+    ----------
+    num_classes : int, default=10
+        Number of outputs of ``head``.
+
+    References
+    ----------
+    .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning
+       applied to document recognition", Proc. IEEE 86(11), 1998.
+    """
+
+    def __init__(self, num_classes: int = 10):
+        def convolution(in_channels: int, channels: int) -> list[nn.Module]:
+            return [
+                nn.Conv2d(in_channels, channels, 5, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(inplace=True),
+            ]
+
+        super().__init__(
+            OrderedDict(
+                stem=nn.Sequential(*convolution(1, 6), nn.MaxPool2d(2)),
+                stage1=nn.Sequential(*convolution(6, 16), nn.MaxPool2d(2)),
+                stage2=nn.Sequential(*convolution(16, 120)),
+                # At the native 32 px the map is 1x1 already and the pooling does
+                # nothing; it lets larger images through.
+                fc6=nn.Sequential(
+                    nn.AdaptiveAvgPool2d(1),
+                    nn.Flatten(),
+                    nn.Linear(120, 84),
+                    nn.ReLU(inplace=True),
+                ),
+                head=nn.Linear(84, num_classes),
+            )
+        )
+
+
+class ZFNet(nn.Sequential):
+    """The network of Zeiler and Fergus (2013) for RGB images of 224 px.
+
+    AlexNet with smaller filters and strides; it won ILSVRC 2013. ``stem`` and
+    ``stage1`` have pooling and contrast normalisation, ``fc6`` and ``fc7`` dropout.
+
+    Parameters
+    ----------
+    num_classes : int, default=1000
+        Number of outputs of ``head``.
+
+    References
+    ----------
+    .. [1] M. D. Zeiler and R. Fergus, "Visualizing and understanding convolutional
+       networks", arXiv:1311.2901, 2013.
+    """
+
+    def __init__(self, num_classes: int = 1000):
+        def after(convolution: nn.Conv2d) -> list[nn.Module]:
+            pool = nn.MaxPool2d(3, stride=2, padding=1)
+            return [convolution, nn.ReLU(), pool, nn.LocalResponseNorm(5)]
+
+        super().__init__(
+            OrderedDict(
+                stem=nn.Sequential(*after(nn.Conv2d(3, 96, 7, stride=2, padding=1))),
+                stage1=nn.Sequential(*after(nn.Conv2d(96, 256, 5, stride=2))),
+                stage2=nn.Sequential(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU()),
+                stage3=nn.Sequential(nn.Conv2d(384, 384, 3, padding=1), nn.ReLU()),
+                stage4=nn.Sequential(
+                    nn.Conv2d(384, 256, 3, padding=1),
+                    nn.ReLU(),
+                    nn.MaxPool2d(3, stride=2),
+                ),
+                # 6x6 already at 224 px; the pooling lets other sizes through.
+                pool=nn.AdaptiveAvgPool2d(6),
+                fc6=nn.Sequential(
+                    nn.Flatten(), nn.Linear(256 * 36, 4096), nn.ReLU(), nn.Dropout()
+                ),
+                fc7=nn.Sequential(nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()),
+                head=nn.Linear(4096, num_classes),
+            )
+        )
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        shortcut: list[nn.Module] = []
+        if stride > 1:
+            # Averaging sees every pixel, a strided 1x1 convolution one in four.
+            # `ceil_mode` matches the convolution at odd sizes.
+            shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
+        if in_channels != channels:
+            shortcut.append(nn.Conv2d(in_channels, channels, 1, bias=False))
+            shortcut.append(nn.BatchNorm2d(channels))
+        self.shortcut = nn.Sequential(*shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both paths, rectified."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + self.shortcut(x))
+
+
+class Pocket(nn.Sequential):
+    """A small residual network of plain 3x3 convolutions.
+
+    The map halves in ``stem`` and in stages 2 to 4; ``pool`` returns the embedding.
+
+    Parameters
+    ----------
+    num_classes : int, default=200
+        Number of outputs of ``head``.
+    widths : tuple of int, default=(32, 64, 160, 224)
+        Channels of the four stages.
+    depths : tuple of int, default=(1, 2, 2, 2)
+        Blocks of the four stages.
+    embedding : int, default=512
+        Channels after the 1x1 convolution that closes ``stage4``.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 200,
+        *,
+        widths: tuple[int, ...] = (32, 64, 160, 224),
+        depths: tuple[int, ...] = (1, 2, 2, 2),
+        embedding: int = 512,
+    ):
+        stages: dict[str, list[nn.Module]] = {
+            "stem": [
+                nn.Conv2d(3, widths[0], 3, 2, 1, bias=False),
+                nn.BatchNorm2d(widths[0]),
+                nn.ReLU(inplace=True),
+            ]
+        }
+        channels = widths[0]
+        for i, (width, depth) in enumerate(zip(widths, depths, strict=True), 1):
+            stages[f"stage{i}"] = []
+            for j in range(depth):
+                stride = 2 if i > 1 and j == 0 else 1
+                stages[f"stage{i}"].append(_Block(channels, width, stride))
+                channels = width
+        # The blocks end narrow, because width costs; a linear head on few features
+        # costs accuracy. One 1x1 convolution on the smallest map widens cheaply.
+        stages["stage4"] += [
+            nn.Conv2d(channels, embedding, 1, bias=False),
+            nn.BatchNorm2d(embedding),
+            nn.ReLU(inplace=True),
+        ]
+        stages["pool"] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        named = {name: nn.Sequential(*layers) for name, layers in stages.items()}
+        super().__init__(OrderedDict(**named, head=nn.Linear(embedding, num_classes)))
