@@ -16,7 +16,7 @@ import torch
 from _frame import write_table
 from torch.fx.experimental.optimization import fuse
 
-from sktl.backbones._pocket import Pocket
+from sktl.backbones._own_networks import Pocket
 
 REPEATS, N_IMAGES, BATCH_SIZE = 5, 256, 16
 SIZES = (32, 64, 96, 160)

@@ -46,7 +46,7 @@ from sktl.finetune._settings import (
     check_name,
 )
 from sktl.finetune._targets import Labels, Targets
-from sktl.finetune._trained_part import TrainedPart, make_head
+from sktl.finetune._trained_part import TrainedPart, facts_in, make_head
 from sktl.finetune._training import (
     StopTraining,
     Training,
@@ -232,11 +232,24 @@ class FineTuned(NeuralNet):
             The initialised net.
         """
         self._forget()
-        self._targets = self._expected_targets()
-        self.value_range_ = self.value_range
+        return self._build(self._expected_targets(), self.value_range)
+
+    def _build(self, targets: Targets, value_range) -> FineTuned:
+        """Build the net for targets and pixels that are known."""
+        self._targets, self.value_range_ = targets, value_range
         self.backbone_ = resolve(self.backbone, self.weights, self.random_state)
         self._place_cut()
         return super().initialize()
+
+    def _restore(self, facts: Mapping, tensors: Mapping) -> None:
+        """Become the net that was saved; ``facts`` fill in what the weights lack."""
+        facts = {**facts, **facts_in(tensors)}
+        with torch.random.fork_rng(devices=[]):  # the head is drawn, then filled in
+            self._build(self._restore_targets(facts), facts["value_range"])
+        self.module_.load_state_dict(tensors)
+        self.module_.eval()
+        self._adopt(facts)
+        self.module_.facts = self._facts()
 
     def initialize_module(self):
         """Build the stages behind the cut and the head (skorch's hook)."""

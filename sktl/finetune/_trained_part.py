@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -58,7 +58,7 @@ class TrainedPart(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Read the facts back (torch's hook for ``load_state_dict``)."""
-        self.facts = json.loads(bytes(state.tolist()))
+        self.facts = facts_in({"_extra_state": state})
 
     def open_stages(self, names: Iterable[str]) -> None:
         """Let the stages called ``names`` learn, and freeze all others."""
@@ -158,6 +158,11 @@ class TrainedPart(nn.Module):
                 group["weight_decay"] = 0.0
             groups.append({**group, **user_groups[place][1]})
         return groups
+
+
+def facts_in(state_dict: Mapping[str, Tensor]) -> dict:
+    """Return the facts that were saved with weights."""
+    return json.loads(bytes(state_dict["_extra_state"].tolist()))
 
 
 def _in_equal_batches(

@@ -30,20 +30,26 @@ _KINDS = ("PretrainedFeatures", "FineTunedClassifier", "FineTunedRegressor")
 _MACHINE_PARAMS = {"batch_size", "cache", "device", "max_bytes", "verbose"}
 # A name, not an address: timm would download "hf-hub:someone/something".
 _BACKBONE = re.compile(r"(timm/)?[\w.\-]+")
-# What estimators learn beside their weights, by the names that model files use.
-_LEARNED = (
-    *("value_range_", "n_features_in_", "feature_names_in_", "lr_", "best_epoch_"),
-    *("epoch_zero_", "classes_inferred_", "multilabel_"),
-    *("_one_target", "_target_scale", "_split_seed"),
-)
+# Fitted attributes that are kept beside the facts of a fine-tuned estimator.
+_ATTRIBUTES = ("n_features_in_", "feature_names_in_", "best_epoch_", "epoch_zero_")
+# Where model files keep the facts, by the names they had in version 1.
+_FACTS = {
+    **{"value_range_": "value_range", "_split_seed": "split_seed"},
+    **{"multilabel_": "multilabel", "_one_target": "one_target"},
+    "_target_scale": "scale",
+}
 
 
 def saved_state(estimator) -> tuple[FrozenPart, dict, dict[str, Tensor]]:
     """Return the frozen part, the learned plain values and the trained weights."""
-    known = [n for n in _LEARNED if vars(estimator).get(n) is not None]
+    known = [n for n in _ATTRIBUTES if vars(estimator).get(n) is not None]
     learned = {name: vars(estimator)[name] for name in known}
     if isinstance(estimator, PretrainedFeatures):
-        return estimator._part, learned, {}
+        return estimator._part, learned | {"value_range_": estimator.value_range_}, {}
+    facts = estimator.module_.facts
+    learned |= {name: facts[key] for name, key in _FACTS.items() if key in facts}
+    if "classes" in facts:
+        learned["classes_inferred_"] = estimator.classes_
     return estimator.embedding_part_, learned, estimator.module_.state_dict()
 
 
@@ -51,23 +57,16 @@ def restore(
     estimator, learned: dict, tensors: dict[str, Tensor], history: list[dict]
 ) -> FrozenPart:
     """Give an estimator its saved state, and return its frozen part."""
+    known = {name: learned[name] for name in _ATTRIBUTES if name in learned}
     if isinstance(estimator, PretrainedFeatures):
         estimator._settle(learned.get("value_range_"))
-        estimator.__dict__.update(learned)
+        estimator.__dict__.update(known)
         return estimator._part
-    import torch
     from skorch.history import History
 
-    vars(estimator).update({"value_range_": None, **learned})
-    # The head is drawn at random before its weights are filled in.
-    with torch.random.fork_rng(devices=[]):
-        estimator.initialize()
-    estimator.module_.load_state_dict(tensors)
-    estimator.module_.eval()
-    vars(estimator).pop("optimizer_", None)  # training goes on with a new one
-    vars(estimator).update(learned, _begun=True)  # initialize() drops some of it
-    estimator._adopt(estimator.module_.facts)
-    estimator.history_ = History(history)
+    facts = {key: learned[name] for name, key in _FACTS.items() if name in learned}
+    estimator._restore(facts, tensors)
+    estimator.__dict__.update(known, history_=History(history))
     return estimator.embedding_part_
 
 
@@ -143,8 +142,7 @@ def from_record(record: dict, members: dict[str, bytes], weights=None):
         if "arrays" in record:
             tensors = load(members[record["arrays"]])
     if "learned" in record:
-        known = [name for name in _LEARNED if name in record["learned"]]
-        learned = {name: from_plain(record["learned"][name]) for name in known}
+        learned = {k: from_plain(v) for k, v in record["learned"].items()}
         part = restore(estimator, learned, tensors, record.get("history", []))
         _check_same(record, part)
     return estimator

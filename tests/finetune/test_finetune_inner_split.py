@@ -34,7 +34,7 @@ def test_classes_of_distinct_images_keep_their_proportions(fraction):
 
 
 def test_every_class_needs_an_image_to_train_on():
-    with pytest.raises(ValueError, match=r"validation_fraction=0.1 .* n_samples=4 leave"):
+    with pytest.raises(ValueError, match="n_samples=4 leave none to spare"):
         hold_out(np.arange(4), np.arange(4), 0.1, 0)
     with pytest.raises(ValueError, match="leave none to spare"):
         hold_out(np.zeros(4), None, 0.1, 0)

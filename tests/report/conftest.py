@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sktl.model_selection import Comparison, compare
+from sktl.model_selection import compare
 from sktl.report import write_comparison_report
 
 # What a class folder may be called by somebody who means harm.
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def advice():
-    """Give a comparison its advice where model_selection does not have it yet."""
-    if not hasattr(Comparison, "advice"):
-        Comparison.advice = lambda self: [self.summary(), "Take the best."]
 
 
 @pytest.fixture(scope="session")
