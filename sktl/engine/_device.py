@@ -1,9 +1,12 @@
-"""Which device, engine and precision a run gets, decided without torch if possible."""
+"""Which device, engine, precision and threads a run gets; without torch if possible."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from functools import lru_cache
 
 from sktl._extras import has_module, import_extra
@@ -171,3 +174,43 @@ def _cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return False
+
+
+_limits = [0, 0]  # how many streams limit torch's threads, and what it had before
+_limits_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def threads_given_back() -> Iterator[int]:
+    """Give torch its threads back when the last of several streams has ended.
+
+    What a stream sets holds for its own thread, but new threads of the process and MKL
+    take it over.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    with _limits_lock:
+        if _limits[0] == 0:
+            _limits[1] = n_threads
+        _limits[0] += 1
+    try:
+        yield n_threads
+    finally:
+        with _limits_lock:
+            _limits[0] -= 1
+            if _limits[0] == 0:
+                torch.set_num_threads(_limits[1])
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: for work so short that waking others costs more."""
+    import torch
+
+    with threads_given_back() as n_threads:
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)

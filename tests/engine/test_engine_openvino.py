@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sktl.engine import _engines, activations, images_embedded
-from sktl.engine._compiled_files import (
+from sktl.engine import _streams, activations, images_embedded
+from sktl.engine._compiled_networks import (
     has_compiled,
     is_known_to_fail,
     read_compiled,
@@ -23,21 +22,20 @@ from sktl.engine._compiled_files import (
 from .fakes import FakeBackbone, FakeRows, make_part, make_rows, reference
 
 pytest.importorskip("openvino")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def nothing_compiled():
-    from sktl.engine import _openvino_engine
+    from sktl.engine import _openvino_runner
 
-    _openvino_engine._compiled.clear()
-    _engines._warned.clear()
+    _openvino_runner._compiled.networks.clear()
+    _streams._warned.clear()
 
 
 def compiled_here():
-    from sktl.engine import _openvino_engine
+    from sktl.engine import _openvino_runner
 
-    return len(_openvino_engine._compiled)
+    return len(_openvino_runner._compiled.networks)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +43,7 @@ def compiled_here():
     [(("pool",), "avg"), (("stem", "stage1"), "avgmax"), (("stage1",), "none")],
 )
 def test_float32_equals_torch(layers, pool, monkeypatch):
-    from sktl.engine._openvino_engine import openvino_runner
+    from sktl.engine._openvino_runner import openvino_runner
 
     rows, part = make_rows(7), make_part(layers, pool, engine="openvino")
     tensors = [rows.prepare(i, part.recipe) for i in range(7)]
@@ -72,19 +70,17 @@ def test_a_small_call_at_float32_is_not_made_to_pay_for_a_conversion():
     assert not has_compiled(part)
 
 
-def test_a_long_call_changes_over_and_stays_the_same_numbers(monkeypatch):
-    monkeypatch.setattr(_engines, "_FIRST_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(_engines, "_WORTHWHILE_SECONDS", 0.0)
-
-    class SlowRows(FakeRows):
-        def prepare(self, i, recipe, value_range=None):
-            time.sleep(0.002)
-            return super().prepare(i, recipe, value_range)
-
-    rows, part = make_rows(300), make_part(engine="openvino")
-    values = activations(SlowRows(rows.images), part, cache=None, batch_size=4)
+def test_a_long_call_at_float32_pays_for_a_conversion(monkeypatch):
+    monkeypatch.setattr(_streams, "_WORTHWHILE_SECONDS", 0.0)
+    rows, part = make_rows(60), make_part(engine="openvino")
+    values = activations(rows, part, cache=None)
     assert compiled_here() == 1
     np.testing.assert_allclose(values, reference(rows, part), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    calls = []
+    monkeypatch.setattr(_streams, "TorchRunner", lambda *a: calls.append(a))
+    activations(make_rows(3, seed=1), part, cache=None)
+    assert not calls  # once compiled, it also runs the small ones
 
 
 def test_both_engines_share_rows_at_float32_only():
@@ -105,7 +101,7 @@ def test_a_second_process_takes_the_compiled_network_from_disk():
         "import json, openvino\n"
         "def refuse(*a, **k): raise SystemExit('converted again')\n"
         "openvino.convert_model = refuse\n"
-        "from tests.engine.fakes import make_part, make_rows\n"
+        "from fakes import make_part, make_rows\n"
         "from sktl.engine import activations\n"
         "part = make_part(engine='openvino', precision='bfloat16')\n"
         "print(json.dumps(activations(make_rows(10), part, cache=None).tolist()))"
@@ -115,7 +111,7 @@ def test_a_second_process_takes_the_compiled_network_from_disk():
         capture_output=True,
         text=True,
         check=True,
-        cwd=ROOT,
+        cwd=Path(__file__).parent,
     )
     np.testing.assert_array_equal(np.float32(json.loads(done.stdout)), values)
 
@@ -154,8 +150,8 @@ class Unconvertible(FakeBackbone):
         network, how = super().load(), self.how
 
         class Odd(type(network)):
-            def run(self, x, *, after=None, upto=None):
-                x = super().run(x, after=after, upto=upto)
+            def flat(self, x):
+                x = super().flat(x)
                 if not torch.jit.is_tracing():
                     return x
                 if how == "raises":
@@ -171,11 +167,10 @@ class Unconvertible(FakeBackbone):
 def test_what_cannot_be_converted_runs_on_torch_with_one_warning(
     how, precision, monkeypatch
 ):
-    monkeypatch.setattr(_engines, "_FIRST_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(_engines, "_WORTHWHILE_SECONDS", 0.0)
+    monkeypatch.setattr(_streams, "_WORTHWHILE_SECONDS", 0.0)
     backbone = Unconvertible(fingerprint=f"{how} {precision}", how=how)
     part = make_part(engine="openvino", precision=precision, backbone=backbone)
-    rows = make_rows(40)
+    rows = make_rows(60)
     with pytest.warns(RuntimeWarning, match="cannot run 'unconvertible'") as record:
         values = activations(rows, part, batch_size=4)
     assert sum("cannot run" in str(w.message) for w in record) == 1

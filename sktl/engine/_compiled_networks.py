@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from blake3 import blake3
 
-from sktl.engine._part import FrozenPart
-from sktl.engine._store import cache_root
+from sktl._whole_file import whole_file
+from sktl.engine._frozen_part import FrozenPart
+from sktl.store import cache_root
 
 _CHECKSUM_BYTES = 32
 _MAX_BYTES = 4 * 2**30
@@ -32,31 +32,29 @@ def _openvino_version() -> str:
         return ""
 
 
-def _path(part: FrozenPart, suffix: str) -> str:
+def _path(part: FrozenPart, suffix: str) -> Path:
     """Return where the network of ``part`` lies."""
     name = hashlib.blake2b(
         f"{_openvino_version()} {part.key}".encode(), digest_size=16
     ).hexdigest()
-    return os.path.join(cache_root(), "networks", name + suffix)
+    return Path(cache_root(), "networks", name + suffix)
 
 
 def read_compiled(part: FrozenPart) -> bytes | None:
     """Return the compiled network of ``part``, or None."""
-    path = Path(_path(part, ".blob"))
+    path = _path(part, ".blob")
     try:
         data = path.read_bytes()
         os.utime(path)
     except OSError:
         return None
-    body = memoryview(data)[_CHECKSUM_BYTES:]
-    if blake3(body).digest(_CHECKSUM_BYTES) != data[:_CHECKSUM_BYTES]:
-        return None
-    return bytes(body)
+    checksum, body = data[:_CHECKSUM_BYTES], data[_CHECKSUM_BYTES:]
+    return body if blake3(body).digest(_CHECKSUM_BYTES) == checksum else None
 
 
 def has_compiled(part: FrozenPart) -> bool:
     """Tell whether the network of ``part`` lies on disk."""
-    return os.path.exists(_path(part, ".blob"))
+    return _path(part, ".blob").exists()
 
 
 def write_compiled(part: FrozenPart, blob: bytes) -> None:
@@ -66,7 +64,7 @@ def write_compiled(part: FrozenPart, blob: bytes) -> None:
 
 def is_known_to_fail(part: FrozenPart) -> bool:
     """Tell whether a process has found that OpenVINO cannot run this network."""
-    return os.path.exists(_path(part, ".failed"))
+    return _path(part, ".failed").exists()
 
 
 def remember_failure(part: FrozenPart, reason: str) -> None:
@@ -74,28 +72,17 @@ def remember_failure(part: FrozenPart, reason: str) -> None:
     _write(_path(part, ".failed"), reason.encode())
 
 
-def _write(name: str, data: bytes) -> None:
-    """Write a file all at once, for its owner only."""
-    path = Path(name)
+def _write(path: Path, data: bytes) -> None:
+    """Write a file for its owner only, and drop others beyond a few gigabytes."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        _make_room(path.parent)
-
-
-def _make_room(folder: Path) -> None:
-    """Remove the networks used longest ago beyond a few gigabytes."""
-    files = [(path.stat(), path) for path in folder.iterdir()]
-    excess = sum(info.st_size for info, _ in files) - _MAX_BYTES
-    for info, path in sorted(files, key=lambda item: item[0].st_mtime):
-        if excess <= 0:
-            break
-        path.unlink(missing_ok=True)
-        excess -= info.st_size
+        with whole_file(path) as partial:
+            partial.chmod(0o600)
+            partial.write_bytes(data)
+        files = [(file.stat(), file) for file in path.parent.iterdir()]
+        excess = sum(info.st_size for info, _ in files) - _MAX_BYTES
+        for info, file in sorted(files, key=lambda item: item[0].st_mtime):
+            if excess <= 0:
+                break
+            file.unlink(missing_ok=True)
+            excess -= info.st_size

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the network up to the cut, converted, compiled, and kept.
+"""The OpenVINO runner: the network up to the cut, converted, compiled, and kept.
 
 Measured here against torch with folded norms, in the same two streams: 1.1 to 2 times
 as fast at float32, and to 1e-6 the same numbers; 1.2 to 3 times at bfloat16. One
@@ -9,9 +9,7 @@ with a fixed one, and its rows are the same to the bit whatever their companions
 from __future__ import annotations
 
 import io
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,17 +17,16 @@ import openvino
 import torch
 from torch import Tensor
 
-from sktl.engine._compiled_files import (
+from sktl.engine._compiled_networks import (
     is_known_to_fail,
     read_compiled,
     remember_failure,
     write_compiled,
 )
-from sktl.engine._part import FrozenPart
-from sktl.engine._threads import one_thread
-from sktl.engine._torch_engine import Prefix, stack
+from sktl.engine._device import one_thread
+from sktl.engine._frozen_part import FrozenPart
+from sktl.engine._torch_runner import CutNetwork, NetworkCache, stack
 
-_COMPILED_NETWORKS = 4
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 # Largest difference to torch, relative to the largest value, that is rounding.
 _TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
@@ -43,8 +40,7 @@ _CONVERSION_ERRORS = (
     AssertionError,
 )
 
-_compiled: OrderedDict[tuple, openvino.CompiledModel] = OrderedDict()
-_lock = threading.RLock()
+_compiled: NetworkCache[openvino.CompiledModel] = NetworkCache()
 
 
 class ConversionError(RuntimeError):
@@ -82,19 +78,13 @@ def openvino_runner(
     ConversionError
         OpenVINO cannot run this network.
     """
-    key = (part.key, n_threads)
-    with _lock:
-        network = _compiled.pop(key, None)
-        if network is None:
-            network = _load(part, n_threads) or (
-                _convert(part, n_threads) if convert else None
-            )
-            if network is None:
-                return None
-        _compiled[key] = network
-        while len(_compiled) > _COMPILED_NETWORKS:
-            _compiled.popitem(last=False)
-    return OpenVinoRunner(part, network)
+
+    def load() -> openvino.CompiledModel | None:
+        network = _load(part, n_threads)
+        return _convert(part, n_threads) if network is None and convert else network
+
+    network = _compiled.get((part.key, n_threads), load)
+    return None if network is None else OpenVinoRunner(part, network)
 
 
 def _settings(part: FrozenPart, n_threads: int) -> dict[str, str]:
@@ -126,15 +116,15 @@ def _convert(part: FrozenPart, n_threads: int) -> openvino.CompiledModel:
     if is_known_to_fail(part):
         raise ConversionError("an earlier conversion failed")
     shape = (part.recipe.channels, *part.recipe.size)
-    prefix = Prefix(part)
+    network_ = CutNetwork(part)
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn((3, *shape), generator=generator)
     try:
         with one_thread(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = prefix(probe).numpy()
+            expected = network_(probe).numpy()
             model = openvino.convert_model(
-                prefix,
+                network_,
                 example_input=probe[:2],
                 input=[openvino.PartialShape([-1, *shape])],
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -83,16 +83,3 @@ class FrozenPart:
     def digest(self) -> bytes:
         """Sixteen bytes that stand for ``key`` in front of each row's fingerprint."""
         return hashlib.blake2b(self.key.encode(), digest_size=16).digest()
-
-    def widths(self) -> tuple[int, ...]:
-        """Return how many numbers of a row come from each of the layers."""
-        if self.pool in ("avg", "max"):
-            info = self.backbone.info
-            known = dict(zip(info.stages, info.widths, strict=True))
-            known[info.stages[-1]] = info.n_features
-            return tuple(known[layer] for layer in self.layers)
-        # Flat layers have no positions to pool, and how many positions a map has
-        # depends on the size of the images: ask the network.
-        from sktl.engine._workshop import row_shape
-
-        return tuple(row_shape(replace(self, layers=(x,)))[0] for x in self.layers)
