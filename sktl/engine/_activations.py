@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sktl.engine._compiled_networks import is_known_to_fail
+from sktl.engine._compiled_networks import failure_file
 from sktl.engine._device import resolve_device
 from sktl.engine._frozen_part import FrozenPart
 from sktl.engine._search_workers import advise_to_prime, spare_workers_of_torch
@@ -108,9 +108,10 @@ def activations(
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} is not 'raise' or 'nan'.")
-    if part.engine == "openvino" and is_known_to_fail(part):
+    if part.engine == "openvino" and failure_file(part).exists():
         part = replace(part, engine="torch")
     call = _Call(rows, part, open_store(cache), raises=on_error == "raise")
+    call.look_up()
     if call.missing:
         from sktl.engine._streams import RunnerFailedError, open_streams
 
@@ -122,6 +123,7 @@ def activations(
             part = replace(part, engine="torch")  # whose rows have other keys
             streams = open_streams(rows, part, device, batch_size, len(call.missing))
             call = _Call(rows, part, call.store, raises=call.raises)
+            call.look_up()
         call.compute(streams, verbose, label)
     spare_workers_of_torch()
     if call.unreadable:
@@ -157,13 +159,12 @@ class _Call:
         self.unreadable: dict[int, UnreadableImageError] = {}
         self.missing: list[bytes] = []
         self.out: np.ndarray | None = None
-        self._look_up()
         self._claims = store.claims()
         self._elsewhere: list[bytes] = []  # somebody else is computing them
         self._computed: dict[bytes, np.ndarray] = {}  # not stored yet
         self._store_again_at = 0.0
 
-    def _look_up(self) -> None:
+    def look_up(self) -> None:
         """Fingerprint the rows, and collect what the store has of them."""
         digest, keys, first = self.part.digest, self.keys, self.first
         fingerprint = self.rows.fingerprint

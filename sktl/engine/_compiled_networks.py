@@ -32,17 +32,20 @@ def _openvino_version() -> str:
         return ""
 
 
-def _path(part: FrozenPart, suffix: str) -> Path:
-    """Return where the network of ``part`` lies."""
-    name = hashlib.blake2b(
-        f"{_openvino_version()} {part.key}".encode(), digest_size=16
-    ).hexdigest()
-    return Path(cache_root(), "networks", name + suffix)
+def compiled_file(part: FrozenPart) -> Path:
+    """Return where the compiled network of ``part`` lies, if it was compiled."""
+    text = f"{_openvino_version()} {part.key}".encode()
+    name = hashlib.blake2b(text, digest_size=16).hexdigest()
+    return Path(cache_root(), "networks", name + ".blob")
 
 
-def read_compiled(part: FrozenPart) -> bytes | None:
-    """Return the compiled network of ``part``, or None."""
-    path = _path(part, ".blob")
+def failure_file(part: FrozenPart) -> Path:
+    """Return the file that is there if OpenVINO is known not to run this network."""
+    return compiled_file(part).with_suffix(".failed")
+
+
+def read_checked(path: Path) -> bytes | None:
+    """Return what was written, None if it is not there or damaged."""
     try:
         data = path.read_bytes()
         os.utime(path)
@@ -52,33 +55,13 @@ def read_compiled(part: FrozenPart) -> bytes | None:
     return body if blake3(body).digest(_CHECKSUM_BYTES) == checksum else None
 
 
-def has_compiled(part: FrozenPart) -> bool:
-    """Tell whether the network of ``part`` lies on disk."""
-    return _path(part, ".blob").exists()
-
-
-def write_compiled(part: FrozenPart, blob: bytes) -> None:
-    """Keep the compiled network of ``part``, if the disk allows."""
-    _write(_path(part, ".blob"), blake3(blob).digest(_CHECKSUM_BYTES) + blob)
-
-
-def is_known_to_fail(part: FrozenPart) -> bool:
-    """Tell whether a process has found that OpenVINO cannot run this network."""
-    return _path(part, ".failed").exists()
-
-
-def remember_failure(part: FrozenPart, reason: str) -> None:
-    """Spare other processes the attempt."""
-    _write(_path(part, ".failed"), reason.encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file for its owner only, and drop others beyond a few gigabytes."""
+def write_checked(path: Path, body: bytes) -> None:
+    """Write a file for its owner only, and drop old ones beyond a few gigabytes."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with whole_file(path) as partial:
             partial.chmod(0o600)
-            partial.write_bytes(data)
+            partial.write_bytes(blake3(body).digest(_CHECKSUM_BYTES) + body)
         files = [(file.stat(), file) for file in path.parent.iterdir()]
         excess = sum(info.st_size for info, _ in files) - _MAX_BYTES
         for info, file in sorted(files, key=lambda item: item[0].st_mtime):

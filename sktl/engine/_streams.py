@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sktl.engine._compiled_networks import has_compiled
+from sktl.engine._compiled_networks import compiled_file
 from sktl.engine._device import one_thread, threads_given_back
 from sktl.engine._frozen_part import FrozenPart
 from sktl.engine._torch_runner import LEAST_SHORT_BATCH, TorchRunner, is_out_of_memory
@@ -250,7 +250,7 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
     is_exact = part.precision == "float32"
     convert = not is_exact or _is_long(part, n_rows)
     imported = "sktl.engine._openvino_runner" in sys.modules
-    if not (convert or imported or has_compiled(part)):
+    if not (convert or imported or compiled_file(part).exists()):
         return TorchRunner(part, device)  # spare the import of OpenVINO
     from sktl.engine._openvino_runner import ConversionError, openvino_runner
 
@@ -274,7 +274,7 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
 
 def _is_long(part: FrozenPart, n_rows: int) -> bool:
     """Tell whether torch would need long for this many rows, by timing one image."""
-    if n_rows < _LEAST_TIMED or has_compiled(part):
+    if n_rows < _LEAST_TIMED or compiled_file(part).exists():
         return False
     runner = TorchRunner(part, "cpu")
     image = torch.zeros(part.recipe.channels, *part.recipe.size, dtype=torch.uint8)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 # A process that was stopped while it held the door, or while others wait for its rows,
-# is left behind after this long.
+# is passed by after this long.
 _DOOR_SECONDS = 10.0
 _STUCK_SECONDS = 60.0
-_DOOR_PAUSE = 0.002
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 _DOOR = "door.lock"
+_held_for_good: list[BaseFileLock] = []
 
 
 class Claims:
@@ -47,7 +47,6 @@ class Claims:
         self._name = secrets.token_hex(8)
         self._pid = os.getpid()
         self._list: int | None = None  # file descriptor of the own list
-        self._lock: BaseFileLock | None = None
         # Other calls: how far their lists were read, and what they claim.
         self._others: dict[str, tuple[int, set[bytes]]] = {}
         self._stuck: set[str] = set()
@@ -60,7 +59,7 @@ class Claims:
             for folder in (os.path.dirname(self._folder), self._folder):
                 os.makedirs(folder, mode=0o700, exist_ok=True)
             door = _lock(os.path.join(self._folder, _DOOR))
-            with door.acquire(timeout=_DOOR_SECONDS, poll_interval=_DOOR_PAUSE):
+            with door.acquire(timeout=_DOOR_SECONDS, poll_interval=_FIRST_PAUSE):
                 if self._list is None:
                     self._begin()
                 taken = self._taken(keys)
@@ -74,9 +73,8 @@ class Claims:
 
     def release(self, keys: Collection[bytes]) -> None:
         """End the claims on rows that are stored, or that could not be."""
-        if self._list is not None:
-            with contextlib.suppress(OSError):
-                self._note(b"-", keys)
+        with contextlib.suppress(OSError):
+            self._note(b"-", keys)
 
     def wait(self, keys: Sequence[bytes]) -> None:
         """Wait until the claims of others on some of ``keys`` have ended."""
@@ -95,21 +93,20 @@ class Claims:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._list is None or self._pid != os.getpid():
-            return  # a forked child must not end what its parent claims
-        os.close(self._list)
-        self._list = None
-        self._remove(self._name)
-        if self._lock is not None:
-            self._lock.release()
+        # A forked child must not end what its parent claims.
+        if self._list is not None and self._pid == os.getpid():
+            os.close(self._list)
+            self._list = None
+            self._remove(self._name)
+            self._own_lock.release()
 
     def _begin(self) -> None:
         """Make the files of this call, and remove those that the dead left."""
         for file in os.listdir(self._folder):
             if file.endswith(".lock") and file != _DOOR:
                 self._is_alive(file.removesuffix(".lock"))
-        self._lock = _lock(self._path(self._name, ".lock"))
-        self._lock.acquire(blocking=False)
+        self._own_lock = _lock(self._path(self._name, ".lock"))
+        self._own_lock.acquire(blocking=False)
         flags = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY
         self._list = os.open(self._path(self._name, ".keys"), flags, 0o600)
 
@@ -126,7 +123,7 @@ class Claims:
 
     def _read(self, name: str) -> set[bytes]:
         """Return what another call claims, reading only what is new in its list."""
-        position, held = self._others.setdefault(name, (0, set()))
+        position, held = self._others.get(name, (0, set()))
         try:
             with open(self._path(name, ".keys"), "rb") as file:
                 file.seek(position)
@@ -157,7 +154,7 @@ class Claims:
                 os.remove(self._path(name, suffix))
 
     def _path(self, name: str, suffix: str) -> str:
-        return os.path.join(self._folder or "", name + suffix)
+        return os.path.join(self._folder, name + suffix)
 
 
 def _lock(path: str) -> BaseFileLock:
@@ -178,10 +175,6 @@ def is_locked(path: str) -> bool:
 
 def lock_for_good(path: str) -> None:
     """Hold a lock for as long as this process lives."""
-    lock = _lock(path)
+    _held_for_good.append(_lock(path))
     with contextlib.suppress(OSError):
-        lock.acquire(blocking=False)
-        _held_for_good.append(lock)
-
-
-_held_for_good: list[BaseFileLock] = []
+        _held_for_good[-1].acquire(blocking=False)

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _VERSION = 1
 # 7 embeddings of 512 numbers fill a page; in pages of 4 KiB each would waste one.
@@ -37,14 +37,8 @@ class ForeignFileError(sqlite3.DatabaseError):
 class Database:
     """Rows under their keys, with the time of their last use.
 
-    Not thread-safe; raises whatever goes wrong.
-
-    Parameters
-    ----------
-    path : str
-        The file; made if it is not there, for its owner only.
-    durable : bool
-        Whether rows survive a power cut. They survive a kill in any case.
+    Not thread-safe; raises whatever goes wrong. Rows survive a kill in any case, and a
+    power cut if ``durable``.
     """
 
     def __init__(self, path: str, *, durable: bool):
@@ -112,15 +106,17 @@ class Database:
                 self._run("ROLLBACK")
             raise
 
-    def read(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes, int]]:
-        """Yield key, stored bytes and last use of those keys that are there."""
+    def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
+        """Return key, stored bytes and last use of those keys that are there."""
+        found = []
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = keys[start : start + _KEYS_AT_ONCE]
-            yield from self._run(
+            found += self._run(
                 "SELECT key, CAST(data AS BLOB), used FROM rows"
                 f" WHERE key IN ({','.join('?' * len(some))})",
                 some,
             )
+        return found
 
     def write(self, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Store rows, and count them."""
@@ -137,9 +133,9 @@ class Database:
             )
 
     def touch(self, keys: Sequence[bytes]) -> None:
-        """Note that these rows were used now."""
+        """Note that these rows were used now, if the file may be written."""
         now = int(time.time())
-        with self._transaction():
+        with suppress(sqlite3.OperationalError), self._transaction():
             self._connection.executemany(
                 "UPDATE rows SET used=? WHERE key=?", [(now, key) for key in keys]
             )

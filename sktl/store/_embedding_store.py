@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from numbers import Integral
 
 from sktl.store._session_folder import session_folder
@@ -12,14 +11,8 @@ from sktl.store._store_folder import RowStore, StoreFolder, store_folder
 
 def cache_root() -> str:
     """Return the folder for what outlives a run: ``SKTL_CACHE_DIR``, or the user's."""
-    root = os.environ.get("SKTL_CACHE_DIR")
-    if root:
+    if root := os.environ.get("SKTL_CACHE_DIR"):
         return os.path.expanduser(root)
-    return _user_cache()
-
-
-@lru_cache(maxsize=1)
-def _user_cache() -> str:
     from platformdirs import user_cache_dir
 
     return user_cache_dir("sktl", appauthor=False)
@@ -38,7 +31,6 @@ class EmbeddingStore:
         The folder; it is made when the first row is stored, readable by its owner
         only. ``None`` is ``embeddings`` in the folder named by the environment
         variable ``SKTL_CACHE_DIR``, or in the user's cache folder.
-
     max_bytes : int, default=None
         Size beyond which the rows used longest ago are dropped. ``None`` is a tenth of
         the free disk, 8 GiB at most.
@@ -93,11 +85,8 @@ class EmbeddingStore:
             the number of images that ever went through a network for this store.
         """
         folder = self._folder()
-        return {
-            "path": self.path,
-            **folder.figures(),
-            "max_bytes": folder.max_bytes,
-        }
+        size = {"max_bytes": folder.max_bytes}
+        return {"path": self.path, **folder.figures(), **size}
 
     def prune(self, max_bytes: int | None = None) -> int:
         """Drop the rows used longest ago, and files that were set aside as damaged.

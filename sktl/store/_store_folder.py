@@ -1,8 +1,8 @@
 """``StoreFolder``: a store on disk; whatever the disk does, it never raises.
 
 Rows this process used last are in memory, the others in a file. When that cannot be
-written or was damaged, there is one warning, and the store answers as if it held less.
-A damaged file is left as it is and a new one begun, under a name of its own: the journal
+written or is damaged, there is one warning, and the store answers as if it held less. A
+damaged file is left as it is and a new one begun, under a name of its own: the journal
 of one can then never be replayed onto another.
 """
 
@@ -31,7 +31,7 @@ from sktl.store._row_format import CorruptRowError, decode_row, encode_row
 
 T = TypeVar("T")
 
-_FILE = re.compile(r"rows-v1-(\d{4})\.sqlite")
+_FILE = re.compile(r"rows-v1-(\d{4})\.sqlite(-journal)?")
 _DEFAULT_MAX_BYTES = 8 * 2**30
 _SHARE_OF_FREE_DISK = 0.1
 # Uses are noted to the hour, so that reading rarely writes.
@@ -39,7 +39,7 @@ _USED_RESOLUTION = 3600
 # After the disk refused, it is left alone for a while: it may be mended meanwhile.
 _PAUSE_SECONDS = 30.0
 _REFUSALS = ("full", "readonly", "locked", "unable to open", "disk I/O")
-# Memory for 30,000 embeddings of 512 numbers; reading one from the file takes 5 us more.
+# Holds 30,000 embeddings of 512 numbers; reading one from the file takes 5 us more.
 _MEMORY_BYTES = 64 * 2**20
 # Feature maps would push out thousands of embeddings each; they stay on the disk.
 _MAX_ROW_BYTES = 64 * 2**10
@@ -47,7 +47,7 @@ _ENTRY_BYTES = 250  # that a row in memory costs beside its numbers
 
 
 class RowStore:
-    """What the engine asks of a store. This one keeps nothing, as for ``cache=None``."""
+    """What the engine asks of a store. This one keeps nothing: ``cache=None``."""
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """Return the rows held for ``keys``; callers must not write into them."""
@@ -62,16 +62,9 @@ class RowStore:
 
 
 class StoreFolder(RowStore):
-    """The rows under one folder of this machine.
+    """The rows under one folder of this machine, made when the first is stored.
 
-    Parameters
-    ----------
-    folder : str
-        Made when the first row is stored.
-    lasting : bool
-        Whether rows are to survive a power cut. Those of this run would not anyway.
-    max_bytes : int, optional
-        The bound on their size on disk.
+    If ``lasting``, they survive a power cut.
     """
 
     def __init__(self, folder: str, *, lasting: bool, max_bytes: int | None = None):
@@ -110,35 +103,27 @@ class StoreFolder(RowStore):
             found = {key: row for key in keys if (row := look(key)) is not None}
         if len(found) < len(keys):
             missing = [key for key in keys if key not in found]
-            fresh = self._attempt(lambda db: self._read(db, missing), {}, use="read")
+            fresh, damaged, stale = {}, 0, []
+            noted = time.time() - _USED_RESOLUTION
+            for key, blob, used in self._attempt(
+                Database.read, missing, otherwise=(), use="read"
+            ):
+                try:
+                    fresh[key] = decode_row(key, blob)
+                except CorruptRowError:
+                    damaged += 1
+                    continue
+                if used < noted:
+                    stale.append(key)
+            if damaged:
+                self._warn(
+                    "damage", f"holds {damaged} damaged rows. They are computed again."
+                )
+            if stale:
+                self._attempt(Database.touch, stale)
             self._remember(fresh)
             found.update(fresh)
         return found
-
-    def _read(
-        self, database: Database, keys: Sequence[bytes]
-    ) -> dict[bytes, np.ndarray]:
-        rows, stale, corrupt = {}, [], 0
-        noted = time.time() - _USED_RESOLUTION
-        for key, blob, used in database.read(keys):
-            try:
-                rows[key] = decode_row(key, blob)
-            except CorruptRowError:
-                corrupt += 1
-                continue
-            if used < noted:
-                stale.append(key)
-        if corrupt:
-            self._warn(
-                "damage",
-                f"{corrupt} rows of the embedding store at {self.folder!r} are damaged "
-                "on disk. They are computed again.",
-            )
-        if stale:
-            # A store that may not be written may still be read.
-            with contextlib.suppress(sqlite3.OperationalError):
-                database.touch(stale)
-        return rows
 
     def _remember(self, rows: dict[bytes, np.ndarray]) -> None:
         """Keep rows in memory, as copies if they are views of a larger array."""
@@ -156,18 +141,17 @@ class StoreFolder(RowStore):
         """Keep freshly computed rows."""
         self._remember(rows)
         items = [(key, encode_row(key, row)) for key, row in rows.items()]
-        self._attempt(lambda database: database.write(items), None)
+        self._attempt(Database.write, items)
         n_bytes, limit = sum(len(blob) for _, blob in items), self.max_bytes
         self._written_bytes += n_bytes
         if self._written_bytes % (limit // 50 + 1) < n_bytes:  # now and then
-            self._attempt(lambda database: database.make_room(limit), None)
+            self._attempt(Database.make_room, limit)
         if self._written_bytes > limit:
             self._warn(
                 "size",
-                f"This process has computed {size(self._written_bytes)} of embeddings, "
-                f"and the store at {self.folder!r} keeps {size(limit)}: the first are "
-                "gone when they are needed again. Pass "
-                "cache=EmbeddingStore(path, max_bytes=...) to keep more.",
+                f"keeps {size(limit)}, and this process has written "
+                f"{size(self._written_bytes)}: the first are gone when they are needed "
+                "again. Pass cache=EmbeddingStore(path, max_bytes=...) to keep more.",
             )
 
     def claims(self) -> Claims:
@@ -176,21 +160,20 @@ class StoreFolder(RowStore):
 
     def figures(self) -> dict[str, int]:
         """Return what ``EmbeddingStore.info`` shows."""
-        empty = {"rows": 0, "bytes": 0, "computed": 0}
+        nothing = {"rows": 0, "bytes": 0, "computed": 0}
         if self._newest() == 0:
-            return empty
-        return self._attempt(Database.figures, empty, use="read")
+            return nothing
+        return self._attempt(Database.figures, otherwise=nothing, use="read")
 
     def prune(self, max_bytes: int | None = None) -> int:
         """Drop rows until ``max_bytes`` suffice, and files that were set aside."""
-        limit = self.max_bytes if max_bytes is None else max_bytes
         newest = self._newest()
         self.forget()
         self._remove_files(but=newest)
         if newest == 0:
             return 0
-
-        return self._attempt(lambda database: database.prune(limit), 0)
+        limit = self.max_bytes if max_bytes is None else max_bytes
+        return self._attempt(Database.prune, limit, otherwise=0)
 
     def clear(self) -> None:
         """Drop every row."""
@@ -208,43 +191,40 @@ class StoreFolder(RowStore):
             self._database = None
 
     def _attempt(
-        self, action: Callable[[Database], T], otherwise: T, use: str = "write"
-    ) -> T:
+        self,
+        action: Callable[..., T],
+        *args: object,
+        otherwise: T | None = None,
+        use: str = "write",
+    ) -> T | None:
         """Return what ``action`` does with the file; ``otherwise`` if it cannot."""
         with self._lock:
             if time.monotonic() < self._resumes_at[use]:
                 return otherwise
             for _attempt in range(2):
                 try:
-                    if self._database is None:
-                        self._open()
-                    return action(self._database)
+                    return action(self._open(), *args)
                 except (sqlite3.Error, OSError) as error:
                     self.close()
                     if not _is_damage(error):
                         # What may not be written may still be read.
                         self._resumes_at[use] = time.monotonic() + _PAUSE_SECONDS
-                        self._warn(
-                            "disk",
-                            f"The embedding store at {self.folder!r} cannot be used "
-                            f"({error}). Embeddings are right, but are computed again "
-                            "when needed.",
-                        )
+                        outcome = "Embeddings are right, but computed again when needed"
+                        self._warn("disk", f"cannot be used ({error}). {outcome}.")
                         return otherwise
-                    self._warn(
-                        "damage",
-                        f"The embedding store at {self.folder!r} is damaged ({error}). "
-                        "It is set aside and a new one begun; embeddings are computed "
-                        "again.",
-                    )
+                    outcome = "It is set aside, and embeddings are computed again"
+                    self._warn("damage", f"is damaged ({error}). {outcome}.")
                     self._begin_anew()
             return otherwise
 
-    def _open(self) -> None:
-        """Open the newest file, or begin the first."""
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self._generation = max(self._newest(), 1)
-        self._database = Database(self._path(self._generation), durable=self.lasting)
+    def _open(self) -> Database:
+        """Return the newest file, or the first; open it if it is not."""
+        if self._database is None:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._generation = max(self._newest(), 1)
+            path = self._path(self._generation)
+            self._database = Database(path, durable=self.lasting)
+        return self._database
 
     def _begin_anew(self) -> None:
         """Begin the next file, unless another process has done so already."""
@@ -256,26 +236,36 @@ class StoreFolder(RowStore):
     def _path(self, generation: int) -> str:
         return os.path.join(self.folder, f"rows-v1-{generation:04d}.sqlite")
 
+    def _files(self) -> dict[str, int]:
+        """Return the files and journals of rows, with their generations."""
+        files = {}
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.folder):
+                if match := _FILE.fullmatch(name):
+                    files[os.path.join(self.folder, name)] = int(match[1])
+        return files
+
     def _newest(self) -> int:
         """Return the generation of the newest file, 0 if there is none."""
-        try:
-            return max(map(_generation_of, os.listdir(self.folder)), default=0)
-        except OSError:
-            return 0
+        files = self._files().items()
+        return max((n for path, n in files if path.endswith(".sqlite")), default=0)
 
     def _remove_files(self, *, but: int | None) -> None:
         """Remove the files of all generations ``but`` one."""
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self.folder):
-                if _generation_of(name.removesuffix("-journal")) not in (0, but):
-                    with contextlib.suppress(OSError):
-                        os.remove(os.path.join(self.folder, name))
+        for path, generation in self._files().items():
+            if generation != but:
+                with contextlib.suppress(OSError):
+                    os.remove(path)
 
     def _warn(self, kind: str, message: str) -> None:
         """Warn once in this process for each store and kind of trouble."""
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(message, CacheWarning, stacklevel=2)
+            warnings.warn(
+                f"The embedding store at {self.folder!r} {message}",
+                CacheWarning,
+                stacklevel=2,
+            )
 
     def _renew(self) -> None:
         """Give a forked child what it cannot share with its parent."""
@@ -297,12 +287,6 @@ def _is_damage(error: Exception) -> bool:
     if isinstance(error, sqlite3.OperationalError):
         return not any(reason in str(error) for reason in _REFUSALS)
     return isinstance(error, sqlite3.DatabaseError)
-
-
-def _generation_of(name: str) -> int:
-    """Return the generation of a file, 0 if it is no file of a store."""
-    match = _FILE.fullmatch(name)
-    return int(match[1]) if match else 0
 
 
 _folders: dict[str, StoreFolder] = {}

@@ -28,7 +28,7 @@ def test_openvino_that_is_not_installed_names_the_extra(monkeypatch):
 
 
 def test_openvino_on_a_gpu_is_an_error(monkeypatch):
-    monkeypatch.setattr(_device, "_check_device", lambda device, kind: "cuda:0")
+    monkeypatch.setattr(_device, "_check_gpu", lambda kind, index: "cuda:0")
     with pytest.raises(ValueError, match="runs on the CPU"):
         resolve_engine("openvino", "cuda", "float32")
     assert resolve_engine("auto", "cuda", "float16") == ("torch", "float16")

@@ -13,10 +13,10 @@ import pytest
 
 from sktl.engine import _streams, activations, images_embedded
 from sktl.engine._compiled_networks import (
-    has_compiled,
-    is_known_to_fail,
-    read_compiled,
-    write_compiled,
+    compiled_file,
+    failure_file,
+    read_checked,
+    write_checked,
 )
 
 from .fakes import FakeBackbone, FakeRows, make_part, make_rows, reference
@@ -67,7 +67,7 @@ def test_a_small_call_at_float32_is_not_made_to_pay_for_a_conversion():
     part = make_part(engine="openvino")
     activations(make_rows(20), part)
     assert compiled_here() == 0
-    assert not has_compiled(part)
+    assert not compiled_file(part).exists()
 
 
 def test_a_long_call_at_float32_pays_for_a_conversion(monkeypatch):
@@ -118,19 +118,19 @@ def test_a_second_process_takes_the_compiled_network_from_disk():
 
 def test_a_damaged_compiled_network_is_not_used(tmp_path):
     part = make_part(engine="openvino")
-    write_compiled(part, b"x" * 1000)
-    assert read_compiled(part) == b"x" * 1000
+    write_checked(compiled_file(part), b"x" * 1000)
+    assert read_checked(compiled_file(part)) == b"x" * 1000
     (path,) = (tmp_path / "cache" / "networks").iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     data = bytearray(path.read_bytes())
     data[500] ^= 1
     path.write_bytes(data)
-    assert read_compiled(part) is None
+    assert read_checked(compiled_file(part)) is None
 
 
 def test_a_blob_of_another_build_is_converted_again():
     part = make_part(engine="openvino", precision="bfloat16")
-    write_compiled(part, b"not a network")
+    write_checked(compiled_file(part), b"not a network")
     rows = make_rows(3)
     values = activations(rows, part, cache=None)
     expected = reference(rows, part)
@@ -178,7 +178,7 @@ def test_what_cannot_be_converted_runs_on_torch_with_one_warning(
     before = images_embedded()
     np.testing.assert_array_equal(activations(rows, torch_part), values)
     assert images_embedded() == before  # its rows are stored as torch's
-    assert is_known_to_fail(part)
+    assert failure_file(part).exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         activations(make_rows(9, seed=1), part)

@@ -100,7 +100,7 @@ def test_rows_used_longest_ago_go_first(tmp_path):
     assert folder.figures()["bytes"] <= 200_000
 
 
-@pytest.mark.filterwarnings("ignore:This process has computed")
+@pytest.mark.filterwarnings("ignore:.*this process has written")
 def test_the_bound_is_kept_while_writing(tmp_path):
     folder = StoreFolder(str(tmp_path), lasting=False, max_bytes=10**6)
     fill(folder, range(1000))
@@ -113,7 +113,7 @@ def test_the_bound_is_kept_while_writing(tmp_path):
 def test_more_than_the_bound_is_announced_once(tmp_path):
     folder = StoreFolder(str(tmp_path), lasting=False, max_bytes=100_000)
     fill(folder, range(24))
-    with pytest.warns(UserWarning, match=r"computed 100\.\d kB.*max_bytes") as record:
+    with pytest.warns(UserWarning, match=r"written 100\.\d kB.*max_bytes") as record:
         fill(folder, range(24, 80))
     assert len(record) == 1
 
