@@ -32,15 +32,21 @@ def write(folder, seed, n, lasting):
     rows = keys_and_rows(seed, n)
     store = StoreFolder(folder, lasting=lasting)
     keys, ahead = list(rows), CLAIMED_BATCHES * BATCH
+    computed, again_at = [], 0.0
     start = time.perf_counter()
     with store.claims() as claims:
         for first in range(0, n, ahead):
             mine = claims.take(keys[first : first + ahead])
             assert not store.read(mine)
             for i in range(0, len(mine), BATCH):
-                batch = mine[i : i + BATCH]
-                store.write({key: rows[key] for key in batch})
-                claims.release(batch)
+                computed += mine[i : i + BATCH]
+                if time.perf_counter() >= again_at:
+                    began = time.perf_counter()
+                    store.write({key: rows[key] for key in computed})
+                    claims.release(computed)
+                    computed, ended = [], time.perf_counter()
+                    again_at = ended + 4 * (ended - began)
+        store.write({key: rows[key] for key in computed})
     seconds = time.perf_counter() - start
     store.close()
     return seconds

@@ -7,9 +7,9 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -209,7 +209,7 @@ class _Call:
                 self._claims.wait(self._elsewhere)
                 self.missing, self._elsewhere = self._elsewhere, []
 
-    def _hand_out(self, streams: Streams) -> Iterator[list[int]]:
+    def _hand_out(self, streams: Streams) -> Generator[list[int], None, None]:
         """Yield rows to compute, a batch at a time, claimed a few batches ahead."""
         waiting, ready = deque(self.missing), deque[bytes]()
         while waiting or ready:
@@ -243,8 +243,8 @@ class _Call:
         global _embedded
         with _embedded_lock:
             _embedded += len(batch.positions)
-        values = zip(batch.positions, batch.values, strict=True)
-        fresh = {self.keys[i]: row for i, row in values}
+        keys = [cast(bytes, self.keys[i]) for i in batch.positions]
+        fresh = dict(zip(keys, batch.values, strict=True))
         self._advance(self._place(fresh))
         self._computed.update(fresh)
         if time.monotonic() >= self._store_again_at:
@@ -263,10 +263,9 @@ class _Call:
 
     def _place(self, rows: dict[bytes, np.ndarray]) -> int:
         """Put rows where they belong in the output; return how many."""
-        if rows and self.out is None:
-            shape = next(iter(rows.values())).shape
-            self.out = np.empty((len(self.keys), *shape), dtype=np.float32)
         for key, row in rows.items():
+            if self.out is None:
+                self.out = np.empty((len(self.keys), *row.shape), dtype=np.float32)
             self.out[self.first[key]] = row
         return len(rows)
 

@@ -165,10 +165,6 @@ def _cpu_has_bfloat16() -> bool:
     return False
 
 
-_limits = [0, 0]  # how many streams limit torch's threads, and what it had before
-_limits_lock = threading.Lock()
-
-
 @contextlib.contextmanager
 def threads_given_back() -> Iterator[int]:
     """Give torch its threads back when the last of several streams has ended.
@@ -180,16 +176,15 @@ def threads_given_back() -> Iterator[int]:
 
     n_threads = torch.get_num_threads()
     with _limits_lock:
-        if _limits[0] == 0:
-            _limits[1] = n_threads
-        _limits[0] += 1
+        _limits.append(n_threads)
     try:
         yield n_threads
     finally:
         with _limits_lock:
-            _limits[0] -= 1
-            if _limits[0] == 0:
-                torch.set_num_threads(_limits[1])
+            first = _limits[0]
+            _limits.pop()  # how many are left matters, and what the first one found
+            if not _limits:
+                torch.set_num_threads(first)
 
 
 @contextlib.contextmanager
@@ -203,3 +198,7 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(n_threads)
+
+
+_limits: list[int] = []
+_limits_lock = threading.Lock()

@@ -59,17 +59,17 @@ class FrozenPart:
     @cached_property
     def key(self) -> str:
         """Everything that changes the numbers, as text."""
-        layers, value_range = tuple(self.layers), self.value_range
-        if value_range is not None:
-            value_range = tuple(float(bound) for bound in value_range)
+        bounds = self.value_range
+        if bounds is not None:
+            bounds = (float(bounds[0]), float(bounds[1]))
         fields = [
             str(_NUMERICS_VERSION),
             self.backbone.name,
             str(self.backbone.fingerprint),
-            str(layers),
+            str(tuple(self.layers)),
             self.pool,
             f"[{self.recipe.key}]",
-            str(value_range),
+            str(bounds),
             self.precision,
         ]
         # At float32 OpenVINO and torch agree to 1e-6, a hundredth of what is promised

@@ -40,7 +40,7 @@ _CONVERSION_ERRORS = (
     AssertionError,
 )
 
-_compiled: NetworkCache[openvino.CompiledModel] = NetworkCache()
+_compiled: NetworkCache[openvino.CompiledModel | None] = NetworkCache()
 
 
 class ConversionError(RuntimeError):

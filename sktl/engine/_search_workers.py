@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import cast
 
 from sktl.store import is_worker
 
@@ -38,4 +39,4 @@ def spare_workers_of_torch() -> None:
     for found in list(warnings.filters):
         # A filter for several classes at once (scikit-learn 1.6 sets some) has a tuple.
         if getattr(found[2], "__module__", "").partition(".")[0] == "torch":
-            warnings.filters.remove(found)
+            cast(list, warnings.filters).remove(found)

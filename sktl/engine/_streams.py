@@ -2,9 +2,8 @@
 
 On a CPU each stream is a thread that decodes a small batch and runs it on its share of
 the cores. Two streams of one thread beat one network on two threads with decoding
-beside it (51 against 37 images/s for resnet18 from JPEGs): nothing waits for anything,
-and no core idles while the other decodes. In front of a GPU, threads decode ahead and
-one other feeds it large batches.
+beside it (51 against 37 images/s for resnet18 from JPEGs). In front of a GPU, threads
+decode ahead and one other feeds it large batches.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -30,7 +29,9 @@ from sktl.engine._frozen_part import FrozenPart
 from sktl.engine._torch_runner import LEAST_SHORT_BATCH, TorchRunner, is_out_of_memory
 from sktl.exceptions import UnreadableImageError
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Started = Generator[Item, None, None]  # which can be closed
 Runner = Callable[[list[Tensor]], np.ndarray]
 
 _MOST_STREAMS = 16
@@ -63,28 +64,17 @@ class Batch:
 
 @dataclass
 class Streams:
-    """Decodes rows and runs them through a network.
+    """Threads that decode rows and run them through a network.
 
-    Parameters
-    ----------
-    rows, part
-        Images, and what is to be computed of them.
-    runner : callable
-        Takes prepared images, returns their rows.
-    batch_size : int
-        Images per forward pass; halved when a GPU runs out of memory.
-    n_streams : int
-        Threads that decode and run at the same time.
-    n_decoders : int
-        If not 0: threads that decode ahead of a single one that runs.
-    is_light : bool
-        Whether all of it is so little work that sharing it would take longer.
+    ``n_streams`` of them do both; if there are ``n_decoders``, these only decode, ahead
+    of a single one that runs. ``is_light`` says that all of it is so little work that
+    sharing it would take longer.
     """
 
     rows: Any
     part: FrozenPart
     runner: Runner
-    batch_size: int
+    batch_size: int  # halved when a GPU runs out of memory
     n_streams: int = 1
     n_decoders: int = 0
     is_light: bool = False
@@ -96,9 +86,7 @@ class Streams:
         """How many rows to hand out at once."""
         return _DECODED_AT_ONCE if self.n_decoders else self.batch_size
 
-    def run(
-        self, positions: Generator[list[int], None, None]
-    ) -> Generator[Batch, None, None]:
+    def run(self, positions: Started[list[int]]) -> Started[Batch]:
         """Process the rows at ``positions``; closing the iterator ends the work."""
         if self.n_decoders:
             ahead = 2 + 2 * self.batch_size // _DECODED_AT_ONCE + self.n_decoders
@@ -113,20 +101,18 @@ class Streams:
 
     def _decode(self, positions: list[int]) -> Batch:
         """Prepare a few rows, and note those that cannot be read."""
-        batch = Batch()
-        for position in positions:
+        batch, part = Batch(), self.part
+        for i in positions:
             try:
-                tensor = self.rows.prepare(
-                    position, self.part.recipe, self.part.value_range
-                )
+                tensor = self.rows.prepare(i, part.recipe, part.value_range)
             except UnreadableImageError as error:
-                batch.unreadable.append((position, error))
+                batch.unreadable.append((i, error))
             else:
-                batch.positions.append(position)
+                batch.positions.append(i)
                 batch.tensors.append(tensor)
         return batch
 
-    def _gather(self, decoded: Generator[Batch, None, None]) -> Iterator[Batch]:
+    def _gather(self, decoded: Started[Batch]) -> Started[Batch]:
         """Join what was decoded into batches for a GPU."""
         gathered = Batch()
         with contextlib.closing(decoded):
@@ -142,22 +128,20 @@ class Streams:
 
     def _forward(self, batch: Batch) -> Batch:
         """Run prepared images, in smaller batches if the GPU has no memory for them."""
-        tensors, batch.tensors = deque(batch.tensors), []
-        values = []
-        while tensors and not self.only_decode:
-            some = [
-                tensors.popleft() for _ in range(min(len(tensors), self.batch_size))
-            ]
+        tensors, batch.tensors, values = batch.tensors, [], []
+        done = 0
+        while done < len(tensors) and not self.only_decode:
+            some = tensors[done : done + self.batch_size]
             try:
                 values.append(self.runner(some))
+                done += len(some)
                 continue
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(some) == 1:
                     raise
             # Here, the failed batch is no longer held by the traceback.
-            tensors.extendleft(reversed(some))
             self._halve(len(some))
-        if values and not tensors:
+        if values and done == len(tensors):
             batch.values = np.concatenate(values) if len(values) > 1 else values[0]
         return batch
 
@@ -178,11 +162,11 @@ class Streams:
 
 def _in_threads(
     function: Callable[[Item], Result],
-    items: Generator[Item, None, None],
+    items: Started[Item],
     n_threads: int,
     ahead: int,
     is_light: bool = False,
-) -> Generator[Result, None, None]:
+) -> Started[Result]:
     """Yield ``function(item)`` for each item, in order, computed a few items ahead.
 
     Closing the iterator, as an interrupt does, stops all threads after the item they
@@ -209,21 +193,21 @@ def open_streams(
     rows, part: FrozenPart, device: str, batch_size: int | str, n_rows: int
 ) -> Streams:
     """Return the streams for ``n_rows`` rows: runner, batch size, threads."""
-    if batch_size == "auto":
-        batch_size = automatic_batch_size(part, device)
+    automatic = batch_size == "auto"
+    size = automatic_batch_size(part, device) if automatic else int(batch_size)
     if part.precision != "float32":
         # The torch runner would fill a smaller one up.
-        batch_size = max(batch_size, LEAST_SHORT_BATCH)
-    runner = _open_runner(part, device, n_rows)
+        size = max(size, LEAST_SHORT_BATCH)
+    streams = Streams(rows, part, _open_runner(part, device, n_rows), size)
     if device != "cpu":
-        decoders = min(os.cpu_count() or 1, -(-n_rows // _DECODED_AT_ONCE), 32)
-        return Streams(rows, part, runner, batch_size, n_decoders=decoders)
-    n_batches = -(-n_rows // batch_size)
-    n_streams = min(torch.get_num_threads(), n_batches, _MOST_STREAMS)
-    work = n_rows * (getattr(part.backbone.info, "gflops", None) or _LIGHT_GFLOPS)
-    return Streams(
-        rows, part, runner, batch_size, n_streams, is_light=work < _LIGHT_GFLOPS
-    )
+        n_pieces = -(-n_rows // _DECODED_AT_ONCE)
+        streams.n_decoders = min(os.cpu_count() or 1, n_pieces, 32)
+    else:
+        n_batches = -(-n_rows // size)
+        streams.n_streams = min(torch.get_num_threads(), n_batches, _MOST_STREAMS)
+        gflops = getattr(part.backbone.info, "gflops", None) or _LIGHT_GFLOPS
+        streams.is_light = n_rows * gflops < _LIGHT_GFLOPS
+    return streams
 
 
 def automatic_batch_size(part: FrozenPart, device: str) -> int:
@@ -247,15 +231,17 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
     """
     if part.engine != "openvino" or device != "cpu":
         return TorchRunner(part, device)
-    is_exact = part.precision == "float32"
-    convert = not is_exact or _is_long(part, n_rows)
+    on_disk = compiled_file(part).exists()
+    is_short = part.precision != "float32"
+    convert = is_short or (not on_disk and _is_long(part, n_rows))
     imported = "sktl.engine._openvino_runner" in sys.modules
-    if not (convert or imported or compiled_file(part).exists()):
+    if not (convert or on_disk or imported):
         return TorchRunner(part, device)  # spare the import of OpenVINO
     from sktl.engine._openvino_runner import ConversionError, openvino_runner
 
     try:
         runner = openvino_runner(part, torch.get_num_threads(), convert=convert)
+        return runner or TorchRunner(part, device)
     except ConversionError as error:
         name = part.backbone.name
         if name not in _warned:
@@ -266,15 +252,14 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        if not is_exact:
+        if is_short:
             raise RunnerFailedError from error
-        runner = None
-    return runner or TorchRunner(part, device)
+        return TorchRunner(part, device)
 
 
 def _is_long(part: FrozenPart, n_rows: int) -> bool:
     """Tell whether torch would need long for this many rows, by timing one image."""
-    if n_rows < _LEAST_TIMED or compiled_file(part).exists():
+    if n_rows < _LEAST_TIMED:
         return False
     runner = TorchRunner(part, "cpu")
     image = torch.zeros(part.recipe.channels, *part.recipe.size, dtype=torch.uint8)

@@ -37,7 +37,7 @@ class NetworkCache(Generic[Network]):
         """Begin with a lock that no thread of a parent process holds."""
         self._lock = threading.RLock()
 
-    def get(self, key: Hashable, make: Callable[[], Network | None]) -> Network | None:
+    def get(self, key: Hashable, make: Callable[[], Network]) -> Network:
         """Return the network under ``key``; make it if it is not here."""
         with self._lock:
             network = self.networks.get(key)
@@ -101,11 +101,8 @@ class CutNetwork(nn.Module):
 def _prepare(part: FrozenPart, device: str) -> nn.Module:
     """Return a copy of the network of ``part``, ready for ``device``."""
     network = folded(CutNetwork(part), (1, part.recipe.channels, *part.recipe.size))
-    network.to(
-        device=device,
-        dtype=getattr(torch, part.precision),
-        memory_format=torch.channels_last,
-    )
+    network.to(device, getattr(torch, part.precision))
+    network.to(memory_format=torch.channels_last)
     if part.engine == "compile":
         network.compile()
     return network

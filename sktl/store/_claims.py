@@ -43,7 +43,7 @@ class Claims:
     """
 
     def __init__(self, folder: str | None):
-        self._folder = folder
+        self._folder = folder  # None once they cannot meet there
         self._name = secrets.token_hex(8)
         self._pid = os.getpid()
         self._list: int | None = None  # file descriptor of the own list
@@ -112,7 +112,8 @@ class Claims:
 
     def _taken(self, keys: Sequence[bytes]) -> set[bytes]:
         """Return those of ``keys`` that somebody alive is computing."""
-        wanted, taken = {hexlify(key): key for key in keys}, set()
+        taken: set[bytes] = set()
+        wanted = {hexlify(key): key for key in keys}
         for file in os.listdir(self._folder):
             name, _, suffix = file.partition(".")
             if suffix == "keys" and name != self._name and name not in self._stuck:
@@ -154,7 +155,7 @@ class Claims:
                 os.remove(self._path(name, suffix))
 
     def _path(self, name: str, suffix: str) -> str:
-        return os.path.join(self._folder, name + suffix)
+        return os.path.join(self._folder or "", name + suffix)
 
 
 def _lock(path: str) -> BaseFileLock:

@@ -108,7 +108,7 @@ class Database:
 
     def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
         """Return key, stored bytes and last use of those keys that are there."""
-        found = []
+        found: list[tuple[bytes, bytes, int]] = []
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = keys[start : start + _KEYS_AT_ONCE]
             found += self._run(

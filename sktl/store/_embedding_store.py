@@ -53,7 +53,9 @@ class EmbeddingStore:
     0
     """
 
-    def __init__(self, path: str | os.PathLike | None = None, max_bytes=None):
+    def __init__(
+        self, path: str | os.PathLike | None = None, max_bytes: int | None = None
+    ):
         if path is None:
             path = os.path.join(cache_root(), "embeddings")
         if max_bytes is not None and (

@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
@@ -28,8 +28,6 @@ from sktl.exceptions import CacheWarning
 from sktl.store._claims import Claims
 from sktl.store._database import Database
 from sktl.store._row_format import CorruptRowError, decode_row, encode_row
-
-T = TypeVar("T")
 
 _FILE = re.compile(r"rows-v1-(\d{4})\.sqlite(-journal)?")
 _DEFAULT_MAX_BYTES = 8 * 2**30
@@ -192,11 +190,11 @@ class StoreFolder(RowStore):
 
     def _attempt(
         self,
-        action: Callable[..., T],
+        action: Callable[..., Any],
         *args: object,
-        otherwise: T | None = None,
+        otherwise: Any = None,
         use: str = "write",
-    ) -> T | None:
+    ) -> Any:
         """Return what ``action`` does with the file; ``otherwise`` if it cannot."""
         with self._lock:
             if time.monotonic() < self._resumes_at[use]:
