@@ -31,7 +31,7 @@ from sktl.exceptions import UnreadableImageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Started = Generator[Item, None, None]  # which can be closed
+Closable = Generator[Item, None, None]
 Runner = Callable[[list[Tensor]], np.ndarray]
 
 _MOST_STREAMS = 16
@@ -66,9 +66,9 @@ class Batch:
 class Streams:
     """Threads that decode rows and run them through a network.
 
-    ``n_streams`` of them do both; if there are ``n_decoders``, these only decode, ahead
-    of a single one that runs. ``is_light`` says that all of it is so little work that
-    sharing it would take longer.
+    ``n_streams`` of them do both, a single one in the calling thread; ``n_decoders``
+    only decode, ahead of one that runs. ``is_light``: it is so little work that one
+    thread of torch is fastest.
     """
 
     rows: Any
@@ -86,14 +86,23 @@ class Streams:
         """How many rows to hand out at once."""
         return _DECODED_AT_ONCE if self.n_decoders else self.batch_size
 
-    def run(self, positions: Started[list[int]]) -> Started[Batch]:
+    def run(self, positions: Closable[list[int]]) -> Closable[Batch]:
         """Process the rows at ``positions``; closing the iterator ends the work."""
         if self.n_decoders:
             ahead = 2 + 2 * self.batch_size // _DECODED_AT_ONCE + self.n_decoders
             decoded = _in_threads(self._decode, positions, self.n_decoders, ahead)
             return _in_threads(self._forward, self._gather(decoded), 1, ahead=1)
-        n, ahead = self.n_streams, 2 * self.n_streams + 2
-        return _in_threads(self._process, positions, n, ahead, self.is_light)
+        if self.n_streams > 1:
+            ahead = 2 * self.n_streams + 2
+            return _in_threads(self._process, positions, self.n_streams, ahead)
+        return self._run_here(positions)
+
+    def _run_here(self, positions: Closable[list[int]]) -> Closable[Batch]:
+        """Process rows in the calling thread: starting another takes milliseconds."""
+        threads = one_thread() if self.is_light else contextlib.nullcontext()
+        with threads, contextlib.closing(positions):
+            for some in positions:
+                yield self._process(some)
 
     def _process(self, positions: list[int]) -> Batch:
         """Decode a few rows and run them."""
@@ -112,7 +121,7 @@ class Streams:
                 batch.tensors.append(tensor)
         return batch
 
-    def _gather(self, decoded: Started[Batch]) -> Started[Batch]:
+    def _gather(self, decoded: Closable[Batch]) -> Closable[Batch]:
         """Join what was decoded into batches for a GPU."""
         gathered = Batch()
         with contextlib.closing(decoded):
@@ -162,18 +171,17 @@ class Streams:
 
 def _in_threads(
     function: Callable[[Item], Result],
-    items: Started[Item],
+    items: Closable[Item],
     n_threads: int,
     ahead: int,
-    is_light: bool = False,
-) -> Started[Result]:
+) -> Closable[Result]:
     """Yield ``function(item)`` for each item, in order, computed a few items ahead.
 
     Closing the iterator, as an interrupt does, stops all threads after the item they
     are at. An exception in a thread is raised here.
     """
     with threads_given_back() as n_torch, contextlib.closing(items):
-        share = 1 if is_light else max(1, n_torch // n_threads)  # set in each thread
+        share = max(1, n_torch // n_threads)  # set in each thread
         pool = ThreadPoolExecutor(
             n_threads, "sktl-engine", torch.set_num_threads, (share,)
         )
@@ -203,10 +211,11 @@ def open_streams(
         n_pieces = -(-n_rows // _DECODED_AT_ONCE)
         streams.n_decoders = min(os.cpu_count() or 1, n_pieces, 32)
     else:
-        n_batches = -(-n_rows // size)
-        streams.n_streams = min(torch.get_num_threads(), n_batches, _MOST_STREAMS)
         gflops = getattr(part.backbone.info, "gflops", None) or _LIGHT_GFLOPS
         streams.is_light = n_rows * gflops < _LIGHT_GFLOPS
+        if not streams.is_light:
+            n_batches = -(-n_rows // size)
+            streams.n_streams = min(torch.get_num_threads(), n_batches, _MOST_STREAMS)
     return streams
 
 
