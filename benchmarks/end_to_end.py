@@ -131,7 +131,7 @@ def main():
                     engine,
                 )
                 if engine == "openvino":
-                    from sktl.engine._openvino_engine import openvino_runner
+                    from sktl.engine._openvino_runner import openvino_runner
 
                     openvino_runner(part, n_threads, convert=True)
                 return lambda: activations(rows_, part, cache=None)

@@ -13,11 +13,11 @@ import numpy as np
 from _frame import arguments, host, publish, summary
 from blake3 import blake3
 
-from sktl.engine._shelf import Shelf
-from sktl.engine._work import Work
+from sktl.store._store_folder import StoreFolder
 
 WIDTH = 512
 BATCH = 8
+CLAIMED_BATCHES = 8
 
 
 def keys_and_rows(seed, n):
@@ -30,29 +30,40 @@ def keys_and_rows(seed, n):
 def write(folder, seed, n, lasting):
     """Claim and store rows batch by batch, as the engine does; return seconds."""
     rows = keys_and_rows(seed, n)
-    shelf = Shelf(folder, lasting=lasting)
+    store = StoreFolder(folder, lasting=lasting)
+    keys, ahead = list(rows), CLAIMED_BATCHES * BATCH
+    computed, again_at = [], 0.0
     start = time.perf_counter()
-    work = Work(list(rows), shelf, BATCH, n_streams=1)
-    while batch := work.take(BATCH):
-        work.store({key: rows[key] for key in batch})
-    work.leave()
+    with store.claims() as claims:
+        for first in range(0, n, ahead):
+            mine = claims.take(keys[first : first + ahead])
+            assert not store.read(mine)
+            for i in range(0, len(mine), BATCH):
+                computed += mine[i : i + BATCH]
+                if time.perf_counter() >= again_at:
+                    began = time.perf_counter()
+                    store.write({key: rows[key] for key in computed})
+                    claims.release(computed)
+                    computed, ended = [], time.perf_counter()
+                    again_at = ended + 4 * (ended - began)
+        store.write({key: rows[key] for key in computed})
     seconds = time.perf_counter() - start
-    shelf.close()
+    store.close()
     return seconds
 
 
 def read(folder, seed, n, lasting):
     """Read rows back from the file; return seconds."""
     keys = list(keys_and_rows(seed, n))
-    shelf = Shelf(folder, lasting=lasting)
+    store = StoreFolder(folder, lasting=lasting)
     start = time.perf_counter()
-    found = shelf.read(keys)
+    found = store.read(keys)
     seconds = time.perf_counter() - start
     assert len(found) == n
     start = time.perf_counter()
-    shelf.read(keys)
+    store.read(keys)
     in_memory = time.perf_counter() - start
-    shelf.close()
+    store.close()
     return seconds, in_memory
 
 

@@ -140,7 +140,7 @@ def contenders(name, size, tensors):
             backbone, info.stages[-1:], "avg", recipe, None, precision, engine
         )
         if engine == "openvino":
-            from sktl.engine._openvino_engine import openvino_runner
+            from sktl.engine._openvino_runner import openvino_runner
 
             openvino_runner(part, torch.get_num_threads(), convert=True)
         return lambda: activations(rows, part, cache=None, batch_size=size)

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import warnings
+from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from sktl.engine._compiled_files import is_known_to_fail
+from sktl.engine._compiled_networks import failure_file
 from sktl.engine._device import resolve_device
-from sktl.engine._part import FrozenPart
-from sktl.engine._progress import progress_bar
-from sktl.engine._shelf import Shelf
-from sktl.engine._store import shelf_for
-from sktl.engine._work import Work
-from sktl.engine._workers import advise_to_prime, spare_workers_of_torch
+from sktl.engine._frozen_part import FrozenPart
+from sktl.engine._search_workers import advise_to_prime, spare_workers_of_torch
 from sktl.exceptions import UnreadableImageError, UnreadableImageWarning
+from sktl.store import RowStore, open_store
 
 if TYPE_CHECKING:
-    from sktl.engine._workshop import Batch
+    from sktl.engine._streams import Batch, Streams
 
 _MOST_NAMED = 20
 # Rows are read in groups, so that what the disk returns is never all in memory twice.
 _READ_AT_ONCE = 2000
+# Batches claimed at once: claiming costs 0.2 ms, and what is claimed is not shared.
+_BATCHES_AHEAD = 8
+# Smaller batches cost more for each image than the streams would wait for each other.
+_LEAST_SHARE = 4
 
 _embedded = 0
 _embedded_lock = threading.Lock()
@@ -60,7 +64,9 @@ def activations(
     Parameters
     ----------
     rows : ImageRows
-        Images: anything with ``len``, ``where``, ``fingerprint`` and ``prepare``.
+        Images, or anything else with a length and three methods: ``fingerprint(i)``
+        returns bytes that stand for the content of row ``i``, ``prepare(i, recipe,
+        value_range)`` its tensor, not normalised, and ``where(i)`` words for messages.
     part : FrozenPart
         What to compute.
     device : str, default="auto"
@@ -93,65 +99,73 @@ def activations(
     >>> from sktl.backbones import resolve
     >>> from sktl.engine import FrozenPart, activations
     >>> from sktl.images import ImageRows
-    >>> backbone = resolve("lenet5")
-    >>> part = FrozenPart(
-    ...     backbone,
-    ...     layers=backbone.info.stages[-1:],
-    ...     pool="avg",
-    ...     recipe=backbone.info.recipe,
-    ...     value_range=None,
-    ...     precision="float32",
-    ...     engine="torch",
-    ... )
+    >>> net = resolve("lenet5")
+    >>> stages, recipe = net.info.stages[-1:], net.info.recipe
+    >>> part = FrozenPart(net, stages, "avg", recipe, None, "float32", "torch")
     >>> rows = ImageRows.of(np.zeros((5, 28, 28), dtype=np.uint8))
-    >>> activations(rows, part).shape == (5, backbone.info.n_features)
+    >>> activations(rows, part).shape == (5, net.info.n_features)
     True
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} is not 'raise' or 'nan'.")
-    call = _look_up(rows, part, cache, on_error)
+    if part.engine == "openvino" and failure_file(part).exists():
+        part = replace(part, engine="torch")
+    call = _Call(rows, part, open_store(cache), raises=on_error == "raise")
+    call.look_up()
     if call.missing:
-        from sktl.engine._engines import EngineFailedError
+        from sktl.engine._streams import RunnerFailedError, open_streams
 
         device = resolve_device(device)
         advise_to_prime(device)
         try:
-            call.compute(device, batch_size, verbose, label)
-        except EngineFailedError:
-            call = _look_up(rows, replace(part, engine="torch"), cache, on_error)
-            if call.missing:
-                call.compute(device, batch_size, verbose, label)
+            streams = open_streams(rows, part, device, batch_size, len(call.missing))
+        except RunnerFailedError:
+            part = replace(part, engine="torch")  # whose rows have other keys
+            streams = open_streams(rows, part, device, batch_size, len(call.missing))
+            call = _Call(rows, part, call.store, raises=call.raises)
+            call.look_up()
+        call.compute(streams, verbose, label)
     spare_workers_of_torch()
     if call.unreadable:
         call.report_unreadable()
     return call.result()
 
 
-def _look_up(rows, part: FrozenPart, cache, on_error: str) -> _Call:
-    """Return a call that knows what the store holds."""
-    if part.engine == "openvino" and is_known_to_fail(part):
-        part = replace(part, engine="torch")
-    call = _Call(rows, part, shelf_for(cache), raises=on_error == "raise")
-    call.look_up()
-    return call
+def row_shape(part: FrozenPart) -> tuple[int, ...]:
+    """Return the shape of one row of ``part``, from a black image."""
+    import torch
+
+    from sktl.engine._torch_runner import TorchRunner
+
+    image = torch.zeros(part.recipe.channels, *part.recipe.size, dtype=torch.uint8)
+    part = replace(part, precision="float32", engine="torch")
+    return TorchRunner(part, "cpu")([image]).shape[1:]
 
 
 class _Call:
-    """One run of ``activations``: which rows are known, and what they are."""
+    """One run of ``activations``: which rows are known, and which are to be computed.
 
-    def __init__(self, rows, part: FrozenPart, shelf: Shelf | None, *, raises: bool):
+    Calls that meet the same rows divide them: each claims the next few that nobody
+    has, and when none are left waits for the others'.
+    """
+
+    def __init__(self, rows, part: FrozenPart, store: RowStore, *, raises: bool):
         self.rows = rows
         self.part = part
-        self.shelf = shelf
+        self.store = store
         self.raises = raises
-        self.unreadable: dict[int, UnreadableImageError] = {}
         self.keys: list[bytes | None] = []
         self.first: dict[bytes, int] = {}  # key -> the first row that has it
+        self.unreadable: dict[int, UnreadableImageError] = {}
         self.missing: list[bytes] = []
         self.out: np.ndarray | None = None
+        self._claims = store.claims()
+        self._elsewhere: list[bytes] = []  # somebody else is computing them
+        self._computed: dict[bytes, np.ndarray] = {}  # not stored yet
+        self._store_again_at = 0.0
 
     def look_up(self) -> None:
-        """Fingerprint the rows, and collect what the store knows of them."""
+        """Fingerprint the rows, and collect what the store has of them."""
         digest, keys, first = self.part.digest, self.keys, self.first
         fingerprint = self.rows.fingerprint
         for i in range(len(self.rows)):
@@ -164,96 +178,111 @@ class _Call:
             keys.append(key)
             first.setdefault(key, i)
         unique = list(first)
-        if self.shelf is None:
-            self.missing = unique
-            return
         for start in range(0, len(unique), _READ_AT_ONCE):
             some = unique[start : start + _READ_AT_ONCE]
-            found = self.shelf.read(some)
+            found = self.store.read(some)
             self._place(found)
             if len(found) < len(some):
                 self.missing += [key for key in some if key not in found]
 
-    def compute(self, device, batch_size, verbose, label) -> None:
+    def compute(self, streams: Streams, verbose: int, label: str | None) -> None:
         """Compute what is missing, or wait for whoever is computing it."""
-        from sktl.engine._workshop import open_workshop
+        with contextlib.ExitStack() as stack:
+            self._advance = lambda n: None
+            if verbose:
+                from tqdm.auto import tqdm
 
-        workshop = open_workshop(
-            self.rows, self.part, device, batch_size, len(self.missing)
-        )
-        work = Work(self.missing, self.shelf, workshop.batch_size, workshop.n_streams)
+                n_rows, label = len(self.missing), label or "embedding"
+                bar = tqdm(total=n_rows, desc=label, unit="image")
+                self._advance = stack.enter_context(bar).update
+            stack.enter_context(self._claims)
+            stack.callback(self._flush)
+            while self.missing:
+                # Once an error is certain, only find the other rows to name in it.
+                streams.only_decode = self.raises and bool(self.unreadable)
+                batches = streams.run(self._hand_out(streams))
+                with contextlib.closing(batches):
+                    for batch in batches:
+                        self._receive(batch)
+                        streams.only_decode = self.raises and bool(self.unreadable)
+                self._flush()
+                self._claims.wait(self._elsewhere)
+                self.missing, self._elsewhere = self._elsewhere, []
 
-        def take(n: int) -> list[int]:
-            return [self.first[key] for key in work.take(n)]
+    def _hand_out(self, streams: Streams) -> Generator[list[int], None, None]:
+        """Yield rows to compute, a batch at a time, claimed a few batches ahead."""
+        waiting, ready = deque(self.missing), deque[bytes]()
+        while waiting or ready:
+            if not ready:
+                n = min(len(waiting) // 4, _BATCHES_AHEAD * streams.batch_size)
+                n = min(max(n, streams.batch_size), len(waiting))
+                ready.extend(self._claim([waiting.popleft() for _ in range(n)]))
+                continue
+            # The last few rows are divided between the streams.
+            share = -(-(len(ready) + len(waiting)) // streams.n_streams)
+            n = min(streams.decode_size, len(ready), max(_LEAST_SHARE, share))
+            yield [self.first[ready.popleft()] for _ in range(n)]
 
-        done = 0
-        with progress_bar(len(self.missing), verbose, label) as advance:
-            try:
-                while True:
-                    # An error is certain: only find the other rows to name in it.
-                    workshop.only_decode = self.raises and bool(self.unreadable)
-                    with contextlib.closing(workshop.run(take, work.beat)) as batches:
-                        for batch in batches:
-                            n = self._receive(batch, work)
-                            advance(n)
-                            done += n
-                            workshop.engine.consider_change(
-                                done, len(self.missing) - done
-                            )
-                            if self.raises and self.unreadable:
-                                workshop.only_decode = True
-                    advance(self._place(work.collected()))
-                    if not work.wait_for_others():
-                        break
-            finally:
-                work.leave()
-                workshop.engine.close()
+    def _claim(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Return the keys that this call is to compute."""
+        mine = self._claims.take(keys)
+        stored = self.store.read(mine)  # meanwhile, by somebody else
+        self._claims.release(stored)
+        self._advance(self._place(stored))
+        if len(mine) < len(keys):
+            claimed = set(mine)
+            self._elsewhere += [key for key in keys if key not in claimed]
+        return [key for key in mine if key not in stored]
 
-    def _receive(self, batch: Batch, work: Work) -> int:
-        """Keep and store the rows of one batch; return how many are done with."""
+    def _receive(self, batch: Batch) -> None:
+        """Place and store the rows of one batch."""
         self.unreadable.update(batch.unreadable)
+        self._advance(len(batch.unreadable))
         if batch.values is None:
-            work.beat()
-            return len(batch.unreadable)
-        _count_embedded(len(batch.positions))
-        values = zip(batch.positions, batch.values, strict=True)
-        fresh = {self.keys[i]: row for i, row in values}
-        if self.out is None and self.shelf is not None:
-            self.shelf.expect(len(self.missing) * batch.values[0].nbytes)
-        self._place(fresh)
-        work.store(fresh)
-        return len(fresh) + len(batch.unreadable)
+            return
+        global _embedded
+        with _embedded_lock:
+            _embedded += len(batch.positions)
+        keys = [cast(bytes, self.keys[i]) for i in batch.positions]
+        fresh = dict(zip(keys, batch.values, strict=True))
+        self._advance(self._place(fresh))
+        self._computed.update(fresh)
+        if time.monotonic() >= self._store_again_at:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Store what was computed, and end the claims on it."""
+        if self._computed:
+            rows, self._computed = self._computed, {}
+            start = time.monotonic()
+            self.store.write(rows)
+            self._claims.release(rows)
+            now = time.monotonic()
+            # A disk that takes 20 ms to sync is asked for a fifth of the time at most.
+            self._store_again_at = now + 4 * (now - start)
 
     def _place(self, rows: dict[bytes, np.ndarray]) -> int:
         """Put rows where they belong in the output; return how many."""
-        if rows and self.out is None:
-            shape = next(iter(rows.values())).shape
-            self.out = np.empty((len(self.keys), *shape), dtype=np.float32)
         for key, row in rows.items():
+            if self.out is None:
+                self.out = np.empty((len(self.keys), *row.shape), dtype=np.float32)
             self.out[self.first[key]] = row
         return len(rows)
 
     def result(self) -> np.ndarray:
         """Return the output, with repeated rows filled in and unreadable ones NaN."""
         if self.out is None:
-            shape = (0,)
-            if self.keys:  # none of them readable
-                from sktl.engine._workshop import row_shape
-
-                shape = row_shape(self.part)
+            shape = row_shape(self.part) if self.keys else (0,)
             return np.full((len(self.keys), *shape), np.nan, dtype=np.float32)
         if len(self.first) < len(self.keys):
             for i, key in enumerate(self.keys):
                 if key is not None and self.first[key] != i:
                     self.out[i] = self.out[self.first[key]]
-        for i in self._unreadable_rows():
-            self.out[i] = np.nan
+        self.out[self._unreadable_rows()] = np.nan
         return self.out
 
     def _unreadable_rows(self) -> list[int]:
         """Return the rows without a readable image, repetitions among them."""
-        if not self.unreadable:
-            return []
         bad = {self.keys[i] for i in self.unreadable} - {None}
         return [
             i
@@ -277,9 +306,3 @@ class _Call:
         warnings.warn(
             f"{message} Their rows are NaN.", UnreadableImageWarning, stacklevel=4
         )
-
-
-def _count_embedded(n: int) -> None:
-    global _embedded
-    with _embedded_lock:
-        _embedded += n

@@ -1,9 +1,12 @@
-"""Which device, engine and precision a run gets, decided without torch if possible."""
+"""Which device, engine, precision and threads a run gets; without torch if possible."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from functools import lru_cache
 
 from sktl._extras import has_module, import_extra
@@ -33,18 +36,17 @@ def resolve_device(device: str = "auto") -> str:
     >>> resolve_device("cpu")
     'cpu'
     """
-    device = str(device)
-    if device == "cpu":
-        return device
-    if device == "auto":
+    kind, _, index = str(device).partition(":")
+    if kind == "auto":
         return _best_device()
-    kind = device.partition(":")[0]
-    if kind not in ("cuda", "mps", "cpu"):
+    if kind == "cpu":
+        return kind
+    if kind not in ("cuda", "mps"):
         raise ValueError(
             f"device={device!r} is unknown. Accepted are 'auto', 'cpu', 'cuda', "
             "'cuda:<index>' and 'mps'."
         )
-    return _check_device(device, kind)
+    return _check_gpu(kind, index)
 
 
 @lru_cache(maxsize=1)
@@ -56,29 +58,24 @@ def _best_device() -> str:
 
     if torch.cuda.is_available():
         return "cuda:0"
-    if torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _check_device(device: str, kind: str) -> str:
-    """Return ``device`` with its index, or raise if torch cannot use it."""
+def _check_gpu(kind: str, index: str) -> str:
+    """Return the GPU's full name, or raise if torch cannot use it."""
     import torch
 
-    if kind == "cuda":
-        index = torch.device(device).index or 0
-        if index >= torch.cuda.device_count():
-            raise ValueError(
-                f"device={device!r} was asked for, but torch sees "
-                f"{torch.cuda.device_count()} CUDA devices. Use device='auto' or 'cpu'."
-            )
-        return f"cuda:{index}"
-    if kind == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps":
+        n_devices = int(torch.backends.mps.is_available())
+    else:
+        n_devices = torch.cuda.device_count()
+    if not (index or "0").isdecimal() or int(index or 0) >= n_devices:
+        device = f"{kind}:{index}" if index else kind
         raise ValueError(
-            "device='mps' was asked for, but torch cannot use it on this machine. "
-            "Use device='auto' or 'cpu'."
+            f"device={device!r} was asked for, but torch sees {n_devices} "
+            f"{kind.upper()} devices. Use device='auto' or 'cpu'."
         )
-    return kind
+    return kind if kind == "mps" else f"cuda:{int(index or 0)}"
 
 
 def resolve_engine(
@@ -99,10 +96,8 @@ def resolve_engine(
 
     Returns
     -------
-    engine : {"torch", "compile", "openvino"}
-        What will run the network.
-    precision : {"float32", "bfloat16", "float16"}
-        The arithmetic it will use.
+    (str, str)
+        What will run the network, and the arithmetic it will use.
 
     Raises
     ------
@@ -136,9 +131,7 @@ def resolve_engine(
         precision = _best_precision(device)
     elif precision not in PRECISIONS:
         raise ValueError(
-            f"precision={precision!r} is unknown. Accepted are 'auto', "
-            + ", ".join(map(repr, PRECISIONS))
-            + "."
+            f"precision={precision!r} is unknown. Accepted are 'auto' and {PRECISIONS}."
         )
     elif precision == "float16" and on_cpu:
         raise ValueError(
@@ -156,8 +149,7 @@ def _best_precision(device: str) -> str:
         return "float16"
     import torch
 
-    major = torch.cuda.get_device_capability(device)[0]
-    return "bfloat16" if major >= 8 else "float16"
+    return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
 
 
 @lru_cache(maxsize=1)
@@ -171,3 +163,42 @@ def _cpu_has_bfloat16() -> bool:
     except OSError:
         return False
     return False
+
+
+@contextlib.contextmanager
+def threads_given_back() -> Iterator[int]:
+    """Give torch its threads back when the last of several streams has ended.
+
+    What a stream sets holds for its own thread, but new threads of the process and MKL
+    take it over.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    with _limits_lock:
+        _limits.append(n_threads)
+    try:
+        yield n_threads
+    finally:
+        with _limits_lock:
+            first = _limits[0]
+            _limits.pop()  # how many are left matters, and what the first one found
+            if not _limits:
+                torch.set_num_threads(first)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: for work so short that waking others costs more."""
+    import torch
+
+    with threads_given_back() as n_threads:
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(n_threads)
+
+
+_limits: list[int] = []
+_limits_lock = threading.Lock()

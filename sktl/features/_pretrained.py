@@ -1,22 +1,22 @@
 """``PretrainedFeatures``: the transformer from images to embeddings."""
 
+from __future__ import annotations
+
 import os
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sktl.backbones import BackboneInfo, resolve
-from sktl.engine import EmbeddingStore, FrozenPart, activations, resolve_engine
+from sktl.engine import FrozenPart, activations, resolve_engine, row_shape
 from sktl.exceptions import StageNotFoundError
-from sktl.images import ImageRows, check_value_range, is_flat, learn_value_range
+from sktl.images import check_value_range, learn_value_range, read_images
+from sktl.store import EmbeddingStore
 
 
 class PretrainedFeatures(TransformerMixin, BaseEstimator):
@@ -31,7 +31,6 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     backbone : str, torch.nn.Module or callable, default="pocket"
         The network: a name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a
         module, or a callable that returns one.
-
     weights : str, path or None, default="default"
         Which weights the network gets:
 
@@ -42,56 +41,43 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         - ``None``: random weights, drawn from ``random_state``.
 
         A module passed as ``backbone`` keeps the weights it has.
-
     layers : str, list of str or None, default=None
         Stages whose outputs become features, concatenated in the order given.
-        Shell-style patterns are allowed (``"stage*"``). ``None`` takes the
-        network's own embedding, that is what its classifier would see.
-
+        Shell-style patterns are allowed (``"stage*"``). ``None`` takes the network's
+        own embedding, which is what its classifier would see.
     pool : {"avg", "max", "avgmax", "flatten"}, default="avg"
         How a feature map becomes a vector: mean or maximum over its positions, both,
         or all positions in a row. With ``layers=None`` anything but ``"avg"`` is
         applied to the last feature map before the network's own pooling.
-
     image_size : int, (int, int) or None, default=None
         Height and width at which the network sees the images. ``None`` is the size
         of its published recipe.
-
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of images that come as
         rows of a table. ``None`` infers it when the width is a square or three times
         a square.
-
     batch_size : int or "auto", default="auto"
         Images per forward pass. It changes speed and memory, not the numbers.
-
     value_range : (float, float) or None, default=None
         The pixel values that mean black and white. ``None`` takes the full range of
         uint8, uint16 and bool, and learns it from X in ``fit`` for other types.
-
     precision : {"float32", "bfloat16", "float16", "auto"}, default="float32"
         Arithmetic of the network. Embeddings are float32 in any case.
-
     engine : {"auto", "torch", "compile", "openvino"}, default="auto"
         What runs the network. ``"auto"`` takes OpenVINO on a CPU where it is
         installed, torch otherwise. ``"compile"`` is ``torch.compile``: half a minute
         before the first row, which pays on a GPU or for many thousand images.
-
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
         is one.
-
     cache : "session", path, EmbeddingStore or None, default="session"
         Where embeddings are kept: shared by all processes of this run and gone at its
         end, in a folder that lasts, or nowhere.
-
     on_error : {"raise", "nan"}, default="raise"
         What an unreadable image does: one error that names them all, or a row of NaN
         and a warning. Rows stay aligned with ``y``.
-
     random_state : int, RandomState instance or None, default=None
         Draws the weights when ``weights=None``; has no effect otherwise.
-
     verbose : int, default=0
         Show a progress bar when above 0.
 
@@ -99,17 +85,13 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     ----------
     info_ : BackboneInfo
         What is known about the network.
-
     layers_ : tuple of str
         The stages whose outputs are the features.
-
     value_range_ : (float, float) or None
         The pixel values that mean black and white; None where the type of the pixels
         says it.
-
     n_features_in_ : int
         Columns of X, when X is a table.
-
     feature_names_in_ : ndarray of str
         Names of the columns of X, when X is a data frame.
 
@@ -119,12 +101,12 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    ``fit`` costs no forward pass: it looks at X, learns the pixel scale where it has
-    to, and identifies the weights. The fitted object holds the name of the network and
-    a fingerprint of its weights, never the weights, and pickles in kilobytes; a module
-    passed as ``backbone`` is a parameter and is pickled with it. With ``n_jobs`` each
-    worker that has to run the network loads its own copy; a worker that finds every
-    image in the cache does not even import torch.
+    ``fit`` costs no forward pass: it learns the pixel scale where it has to, and
+    identifies the weights. A fitted object holds the network's name and a fingerprint
+    of its weights, and pickles in kilobytes; a module passed as ``backbone`` is a
+    parameter and is pickled with it. With ``n_jobs`` each worker that has to run the
+    network loads its own copy; one that finds every image in the cache does not even
+    import torch.
 
     Embeddings are not scaled: put a ``StandardScaler`` in front of heads that care.
 
@@ -205,7 +187,6 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         ----------
         X : array-like of images
             Arrays, paths, encoded bytes, PIL images or flattened rows.
-
         y : Ignored
             Not used, present for API consistency.
 
@@ -214,10 +195,10 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         self : PretrainedFeatures
             The fitted transformer.
         """
-        rows = self._rows_of(X, reset=True)
+        rows = read_images(self, X, reset=True)
         return self._settle(learn_value_range(rows, self.value_range))
 
-    def _settle(self, value_range) -> "PretrainedFeatures":
+    def _settle(self, value_range) -> PretrainedFeatures:
         """Identify the weights and what is computed with them."""
         reference = resolve(self.backbone, self.weights, self.random_state)
         engine, precision = resolve_engine(self.engine, self.device, self.precision)
@@ -249,7 +230,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
             One row for each image, in the order of X.
         """
         check_is_fitted(self)
-        rows = self._rows_of(X, reset=False)
+        rows = read_images(self, X, reset=False)
         check_value_range(rows, self.value_range_)
         return activations(
             rows,
@@ -279,7 +260,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         if hasattr(self, "n_features_in_"):
             _check_feature_names_in(self, input_features, generate_names=False)
         names = []
-        for layer, width in zip(self.layers_, self._part.widths(), strict=True):
+        for layer, width in zip(self.layers_, self._widths(), strict=True):
             prefix = self.info_.name.replace("/", "_")
             if self.layers is not None:
                 prefix += f"_{layer}"
@@ -287,16 +268,15 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
             names += [f"{prefix}_{i:0{digits}}" for i in range(width)]
         return np.array(names, dtype=object)
 
-    def _rows_of(self, X, *, reset: bool) -> ImageRows:
-        """Read X as images; rows of a table also go through scikit-learn's checks."""
-        if is_flat(X):
-            X = validate_data(self, X, reset=reset, dtype="numeric")
-        elif hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-        elif reset:
-            for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-        return ImageRows.of(X, image_shape=self.image_shape)
+    def _widths(self) -> list[int]:
+        """Return how many features come from each of the layers."""
+        if self._part.pool not in ("avg", "max"):
+            # How many positions a map has depends on the size of the images.
+            parts = [replace(self._part, layers=(name,)) for name in self.layers_]
+            return [row_shape(part)[0] for part in parts]
+        known = dict(zip(self.info_.stages, self.info_.widths, strict=True))
+        known[self.info_.stages[-1]] = self.info_.n_features
+        return [known[name] for name in self.layers_]
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_part")

@@ -1,5 +1,11 @@
-"""Rows of numbers, kept by the content of the image that they were computed from."""
+"""Rows of numbers under keys made of content: bytes in, arrays out, on this machine.
 
-from sktl.engine._store import EmbeddingStore
+Nothing here knows of networks or images. The engine reads, writes and claims rows
+through the four methods of ``RowStore``.
+"""
 
-__all__ = ["EmbeddingStore"]
+from sktl.store._embedding_store import EmbeddingStore, cache_root, open_store
+from sktl.store._session_folder import is_worker
+from sktl.store._store_folder import RowStore
+
+__all__ = ["EmbeddingStore", "RowStore", "cache_root", "is_worker", "open_store"]

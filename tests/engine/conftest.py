@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sktl.engine import _shelf
+from sktl.store import _store_folder
 
 
 @pytest.fixture(autouse=True)
@@ -14,9 +14,4 @@ def own_session(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))
-    shelves = dict(_shelf._shelves)
-    yield
-    for folder, shelf in list(_shelf._shelves.items()):
-        if folder not in shelves:
-            shelf.close()
-            del _shelf._shelves[folder]
+    monkeypatch.setattr(_store_folder, "_folders", {})

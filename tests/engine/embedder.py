@@ -10,24 +10,18 @@ import time
 
 from sktl.engine import activations, images_embedded
 
-from .fakes import FakeRows, make_part, make_rows
-
-
-class SlowRows(FakeRows):
-    """Rows that take their time."""
-
-    delay = 0.0
-
-    def prepare(self, i, recipe, value_range=None):
-        time.sleep(self.delay)
-        return super().prepare(i, recipe, value_range)
-
 
 def main(cache, n, seed, delay):
+    from fakes import FakeRows, make_part, make_rows  # beside this script
+
+    class SlowRows(FakeRows):
+        def prepare(self, i, recipe, value_range=None):
+            time.sleep(float(delay))
+            return super().prepare(i, recipe, value_range)
+
     rows = SlowRows(make_rows(int(n), seed=int(seed)).images)
-    rows.delay = float(delay)
     part = make_part()
-    if rows.delay:
+    if float(delay):
         part.backbone.load()
         print("ready", flush=True)
         sys.stdin.readline()

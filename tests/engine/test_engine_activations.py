@@ -1,10 +1,13 @@
 """Rows in, numbers out: right, in order, and computed once."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
-from sktl.engine import EmbeddingStore, activations, images_embedded
+from sktl.engine import activations, images_embedded
 from sktl.exceptions import UnreadableImageError, UnreadableImageWarning
+from sktl.store import EmbeddingStore
 
 from .fakes import FakeRows, make_part, make_rows, reference
 
@@ -118,6 +121,15 @@ def test_what_changes_the_numbers_changes_the_key():
         make_part(precision="bfloat16", engine="openvino"),
     ]
     assert len({part.key, *(other.key for other in others)}) == 7
+
+
+def test_a_part_keeps_its_key():
+    # Embeddings that people have stored are found by what comes after.
+    part = make_part(value_range=(0, 255))
+    key = "1 fake weights-0 ('pool',) avg [16x16] (0.0, 255.0) float32"
+    assert part.key == key
+    assert part.digest == hashlib.blake2b(key.encode(), digest_size=16).digest()
+    assert make_part(precision="bfloat16").key.endswith(" None bfloat16 torch")
 
 
 def test_shared_network_is_left_as_it_was():

@@ -8,7 +8,7 @@ import torch
 import torch._inductor.config
 
 from sktl.engine import activations, images_embedded
-from sktl.engine._torch_engine import TorchRunner
+from sktl.engine._torch_runner import TorchRunner
 from sktl.exceptions import CompilationError
 
 from .fakes import make_part, make_rows
@@ -40,8 +40,10 @@ def test_compiled_float32_equals_torch_and_shares_its_rows():
 def test_code_is_compiled_for_one_size_of_batch(monkeypatch):
     part = make_part(engine="compile")
     runner, sizes = TorchRunner(part, "cpu"), []
-    compiled = runner.prefix
-    monkeypatch.setattr(runner, "prefix", lambda x: sizes.append(len(x)) or compiled(x))
+    compiled = runner.network
+    monkeypatch.setattr(
+        runner, "network", lambda x: sizes.append(len(x)) or compiled(x)
+    )
     rows = make_rows(5)
     tensors = [rows.prepare(i, part.recipe) for i in range(5)]
     assert len(runner(tensors)) == 5
@@ -55,6 +57,6 @@ def test_what_cannot_be_compiled_says_what_is_needed(monkeypatch):
 
     part = make_part(engine="compile")
     runner, rows = TorchRunner(part, "cpu"), make_rows(1)
-    monkeypatch.setattr(runner, "prefix", fail)
+    monkeypatch.setattr(runner, "network", fail)
     with pytest.raises(CompilationError, match=r"C\+\+ compiler.*engine='torch'"):
         runner([rows.prepare(0, part.recipe)])

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from sktl.engine import _device, _workers, resolve_device, resolve_engine
+from sktl.engine import _device, _search_workers, resolve_device, resolve_engine
 from sktl.exceptions import MissingExtraError
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a CPU")
@@ -28,7 +28,7 @@ def test_openvino_that_is_not_installed_names_the_extra(monkeypatch):
 
 
 def test_openvino_on_a_gpu_is_an_error(monkeypatch):
-    monkeypatch.setattr(_device, "_check_device", lambda device, kind: "cuda:0")
+    monkeypatch.setattr(_device, "_check_gpu", lambda kind, index: "cuda:0")
     with pytest.raises(ValueError, match="runs on the CPU"):
         resolve_engine("openvino", "cuda", "float32")
     assert resolve_engine("auto", "cuda", "float16") == ("torch", "float16")
@@ -75,12 +75,12 @@ def test_the_answer_needs_no_torch_on_a_cpu():
 
 
 def test_workers_on_a_gpu_are_advised_to_prime_once(monkeypatch):
-    monkeypatch.setattr(_workers, "_advised", False)
+    monkeypatch.setattr(_search_workers, "_advised", False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _workers.advise_to_prime("cuda:0")  # not a worker
-        monkeypatch.setattr(_workers, "is_worker", lambda: True)
-        _workers.advise_to_prime("cpu")
+        _search_workers.advise_to_prime("cuda:0")  # not a worker
+        monkeypatch.setattr(_search_workers, "is_worker", lambda: True)
+        _search_workers.advise_to_prime("cpu")
         with pytest.warns(RuntimeWarning, match=r"prime\(search, X, y\)"):
-            _workers.advise_to_prime("cuda:0")
-        _workers.advise_to_prime("cuda:0")  # once is enough
+            _search_workers.advise_to_prime("cuda:0")
+        _search_workers.advise_to_prime("cuda:0")  # once is enough

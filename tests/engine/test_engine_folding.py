@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sktl.engine._folding import fold_batch_norms
+from sktl.engine._folding import folded
 
 
 class Block(nn.Module):
@@ -39,31 +39,51 @@ def make_block(way):
 
 
 @pytest.mark.parametrize(
-    ("way", "folded"),
-    [("plain", 1), ("bias", 1), ("relu between", 0), ("reused", 0), ("twice", 0)],
+    ("way", "folds"),
+    [
+        ("plain", True),
+        ("bias", True),
+        ("relu between", False),
+        ("reused", False),
+        ("twice", False),
+    ],
 )
-def test_folded_network_gives_the_same_numbers(way, folded):
+def test_folded_network_gives_the_same_numbers(way, folds):
     with torch.random.fork_rng():
         block = make_block(way)
     x = torch.linspace(-1, 1, 2 * 3 * 8 * 8).view(2, 3, 8, 8)
     with torch.no_grad():
         before = block(x)
-        assert fold_batch_norms(block, (1, 3, 8, 8)) == folded
-        after = block(x)
-    assert isinstance(block.norm, nn.Identity) == bool(folded)
+        network = folded(block, (1, 3, 8, 8))
+        after = network(x)
+    assert isinstance(network.norm, nn.Identity) == folds
+    assert isinstance(block.norm, nn.BatchNorm2d)  # it is a copy that was folded
     assert torch.allclose(before, after, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_that_two_stages_hold_is_folded_in_both():
+    with torch.random.fork_rng():
+        block = make_block("plain")
+    network = nn.Sequential(block, nn.Identity())
+    network[1].shared = block
+    with torch.no_grad():
+        before = network(torch.ones(1, 3, 8, 8))
+        copied = folded(network, (1, 3, 8, 8))
+        assert torch.allclose(copied(torch.ones(1, 3, 8, 8)), before, atol=1e-6)
+    assert isinstance(copied[0].norm, nn.Identity)
+    assert isinstance(copied[1].shared.norm, nn.Identity)
 
 
 def test_training_norms_are_not_folded():
     with torch.random.fork_rng():
         norm = nn.BatchNorm2d(6, track_running_stats=False)
         network = nn.Sequential(nn.Conv2d(3, 6, 3), norm).eval()
-    assert fold_batch_norms(network, (1, 3, 8, 8)) == 0
+    assert isinstance(folded(network, (1, 3, 8, 8))[1], nn.BatchNorm2d)
 
 
 def test_random_state_is_untouched():
     with torch.random.fork_rng():
         block = make_block("plain")
     state = torch.get_rng_state()
-    fold_batch_norms(block, (1, 3, 8, 8))
+    folded(block, (1, 3, 8, 8))
     assert torch.equal(torch.get_rng_state(), state)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,32 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sktl.engine import _engines, activations, images_embedded
-from sktl.engine._compiled_files import (
-    has_compiled,
-    is_known_to_fail,
-    read_compiled,
-    write_compiled,
+from sktl.engine import _streams, activations, images_embedded
+from sktl.engine._compiled_networks import (
+    compiled_file,
+    failure_file,
+    read_checked,
+    write_checked,
 )
 
 from .fakes import FakeBackbone, FakeRows, make_part, make_rows, reference
 
 pytest.importorskip("openvino")
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def nothing_compiled():
-    from sktl.engine import _openvino_engine
+    from sktl.engine import _openvino_runner
 
-    _openvino_engine._compiled.clear()
-    _engines._warned.clear()
+    _openvino_runner._compiled.networks.clear()
+    _streams._warned.clear()
 
 
 def compiled_here():
-    from sktl.engine import _openvino_engine
+    from sktl.engine import _openvino_runner
 
-    return len(_openvino_engine._compiled)
+    return len(_openvino_runner._compiled.networks)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +43,7 @@ def compiled_here():
     [(("pool",), "avg"), (("stem", "stage1"), "avgmax"), (("stage1",), "none")],
 )
 def test_float32_equals_torch(layers, pool, monkeypatch):
-    from sktl.engine._openvino_engine import openvino_runner
+    from sktl.engine._openvino_runner import openvino_runner
 
     rows, part = make_rows(7), make_part(layers, pool, engine="openvino")
     tensors = [rows.prepare(i, part.recipe) for i in range(7)]
@@ -69,22 +67,20 @@ def test_a_small_call_at_float32_is_not_made_to_pay_for_a_conversion():
     part = make_part(engine="openvino")
     activations(make_rows(20), part)
     assert compiled_here() == 0
-    assert not has_compiled(part)
+    assert not compiled_file(part).exists()
 
 
-def test_a_long_call_changes_over_and_stays_the_same_numbers(monkeypatch):
-    monkeypatch.setattr(_engines, "_FIRST_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(_engines, "_WORTHWHILE_SECONDS", 0.0)
-
-    class SlowRows(FakeRows):
-        def prepare(self, i, recipe, value_range=None):
-            time.sleep(0.002)
-            return super().prepare(i, recipe, value_range)
-
-    rows, part = make_rows(300), make_part(engine="openvino")
-    values = activations(SlowRows(rows.images), part, cache=None, batch_size=4)
+def test_a_long_call_at_float32_pays_for_a_conversion(monkeypatch):
+    monkeypatch.setattr(_streams, "_WORTHWHILE_SECONDS", 0.0)
+    rows, part = make_rows(60), make_part(engine="openvino")
+    values = activations(rows, part, cache=None)
     assert compiled_here() == 1
     np.testing.assert_allclose(values, reference(rows, part), rtol=1e-5, atol=1e-6)
+    monkeypatch.undo()
+    calls = []
+    monkeypatch.setattr(_streams, "TorchRunner", lambda *a: calls.append(a))
+    activations(make_rows(3, seed=1), part, cache=None)
+    assert not calls  # once compiled, it also runs the small ones
 
 
 def test_both_engines_share_rows_at_float32_only():
@@ -105,7 +101,7 @@ def test_a_second_process_takes_the_compiled_network_from_disk():
         "import json, openvino\n"
         "def refuse(*a, **k): raise SystemExit('converted again')\n"
         "openvino.convert_model = refuse\n"
-        "from tests.engine.fakes import make_part, make_rows\n"
+        "from fakes import make_part, make_rows\n"
         "from sktl.engine import activations\n"
         "part = make_part(engine='openvino', precision='bfloat16')\n"
         "print(json.dumps(activations(make_rows(10), part, cache=None).tolist()))"
@@ -115,26 +111,26 @@ def test_a_second_process_takes_the_compiled_network_from_disk():
         capture_output=True,
         text=True,
         check=True,
-        cwd=ROOT,
+        cwd=Path(__file__).parent,
     )
     np.testing.assert_array_equal(np.float32(json.loads(done.stdout)), values)
 
 
 def test_a_damaged_compiled_network_is_not_used(tmp_path):
     part = make_part(engine="openvino")
-    write_compiled(part, b"x" * 1000)
-    assert read_compiled(part) == b"x" * 1000
+    write_checked(compiled_file(part), b"x" * 1000)
+    assert read_checked(compiled_file(part)) == b"x" * 1000
     (path,) = (tmp_path / "cache" / "networks").iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
     data = bytearray(path.read_bytes())
     data[500] ^= 1
     path.write_bytes(data)
-    assert read_compiled(part) is None
+    assert read_checked(compiled_file(part)) is None
 
 
 def test_a_blob_of_another_build_is_converted_again():
     part = make_part(engine="openvino", precision="bfloat16")
-    write_compiled(part, b"not a network")
+    write_checked(compiled_file(part), b"not a network")
     rows = make_rows(3)
     values = activations(rows, part, cache=None)
     expected = reference(rows, part)
@@ -154,8 +150,8 @@ class Unconvertible(FakeBackbone):
         network, how = super().load(), self.how
 
         class Odd(type(network)):
-            def run(self, x, *, after=None, upto=None):
-                x = super().run(x, after=after, upto=upto)
+            def flat(self, x):
+                x = super().flat(x)
                 if not torch.jit.is_tracing():
                     return x
                 if how == "raises":
@@ -171,11 +167,10 @@ class Unconvertible(FakeBackbone):
 def test_what_cannot_be_converted_runs_on_torch_with_one_warning(
     how, precision, monkeypatch
 ):
-    monkeypatch.setattr(_engines, "_FIRST_LOOK_SECONDS", 0.0)
-    monkeypatch.setattr(_engines, "_WORTHWHILE_SECONDS", 0.0)
+    monkeypatch.setattr(_streams, "_WORTHWHILE_SECONDS", 0.0)
     backbone = Unconvertible(fingerprint=f"{how} {precision}", how=how)
     part = make_part(engine="openvino", precision=precision, backbone=backbone)
-    rows = make_rows(40)
+    rows = make_rows(60)
     with pytest.warns(RuntimeWarning, match="cannot run 'unconvertible'") as record:
         values = activations(rows, part, batch_size=4)
     assert sum("cannot run" in str(w.message) for w in record) == 1
@@ -183,7 +178,7 @@ def test_what_cannot_be_converted_runs_on_torch_with_one_warning(
     before = images_embedded()
     np.testing.assert_array_equal(activations(rows, torch_part), values)
     assert images_embedded() == before  # its rows are stored as torch's
-    assert is_known_to_fail(part)
+    assert failure_file(part).exists()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         activations(make_rows(9, seed=1), part)

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,9 @@ import torch
 from PIL import Image
 
 from sktl.backbones import resolve
-from sktl.engine import EmbeddingStore, FrozenPart, activations
+from sktl.engine import FrozenPart, activations
 from sktl.images import ImageRows
-
-ROOT = Path(__file__).parents[2]
+from sktl.store import EmbeddingStore
 
 
 def part_of(name, layers=None, pool="avg", **changes):
@@ -105,7 +103,6 @@ def search(folder, n_jobs):
         capture_output=True,
         text=True,
         check=True,
-        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     return json.loads(done.stdout)

@@ -13,22 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sktl.engine import EmbeddingStore, activations, images_embedded
-from sktl.engine._owner import Owner, holds
+from sktl.engine import activations, images_embedded
+from sktl.store import EmbeddingStore
 
 from .fakes import FakeRows, make_part, make_rows
 
-ROOT = Path(__file__).parents[2]
+EMBEDDER = Path(__file__).with_name("embedder.py")
 
 
 def start_embedder(cache, n, seed=0, delay=0.0):
     arguments = map(str, [cache, n, seed, delay])
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.embedder", *arguments],
+        [sys.executable, str(EMBEDDER), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
@@ -96,40 +95,6 @@ def test_threads_compute_each_image_once_between_them():
     assert images_embedded() - before == 200
     for values in results[1:]:
         np.testing.assert_array_equal(values, results[0])
-
-
-def test_an_owner_is_held_dead_when_its_process_is_or_it_falls_silent():
-    owner, now = Owner(), time.time()
-    assert holds(str(owner), now)
-    assert not holds(str(owner), now - 3600)
-    process = subprocess.Popen(["sleep", "60"])
-    alive = str(Owner(pid=process.pid, start=""))
-    assert holds(alive, now)
-    process.kill()
-    process.wait()
-    assert not holds(alive, now)
-    # A process id that was given to another program is another process.
-    assert not holds(str(Owner(start="1")), now)
-    elsewhere = str(Owner(pid=process.pid, namespace="another machine"))
-    assert holds(elsewhere, now)
-
-
-def test_an_owner_beats_while_a_slow_batch_runs(monkeypatch):
-    from sktl.engine import _crew, _work
-
-    monkeypatch.setattr(_crew, "_IDLE_SECONDS", 0.02)
-    monkeypatch.setattr(_work, "_BEAT_SECONDS", 0.05)
-    beats = []
-    monkeypatch.setattr(_work.Shelf, "beat", lambda self, owner: beats.append(owner))
-
-    class SlowRows(FakeRows):
-        def prepare(self, i, recipe, value_range=None):
-            time.sleep(0.05)
-            return super().prepare(i, recipe, value_range)
-
-    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
-    activations(SlowRows(make_rows(16).images), make_part(), batch_size=8)
-    assert len(beats) >= 2
 
 
 def test_interrupt_keeps_what_was_computed_and_leaves_no_thread():

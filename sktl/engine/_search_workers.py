@@ -1,20 +1,14 @@
-"""Workers of a parallel search: which process is one, and what to spare them."""
+"""What the worker processes of a parallel search are spared."""
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import warnings
+from typing import cast
+
+from sktl.store import is_worker
 
 _advised = False
-
-
-def is_worker() -> bool:
-    """Tell whether joblib or multiprocessing started this process."""
-    return (
-        multiprocessing.parent_process() is not None
-        or multiprocessing.current_process().name.startswith("LokyProcess")
-    )
 
 
 def advise_to_prime(device: str) -> None:
@@ -34,7 +28,7 @@ def advise_to_prime(device: str) -> None:
 
 
 def spare_workers_of_torch() -> None:
-    """Drop torch's own warning filters, by which every worker would import torch.
+    """Drop torch's own warning filters, for which every worker would import torch.
 
     scikit-learn sends the filters of this process to its workers, and torch adds one
     for a warning class of its own (TracerWarning, of torch.jit): to unpickle it, each
@@ -45,4 +39,4 @@ def spare_workers_of_torch() -> None:
     for found in list(warnings.filters):
         # A filter for several classes at once (scikit-learn 1.6 sets some) has a tuple.
         if getattr(found[2], "__module__", "").partition(".")[0] == "torch":
-            warnings.filters.remove(found)
+            cast(list, warnings.filters).remove(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -59,17 +59,17 @@ class FrozenPart:
     @cached_property
     def key(self) -> str:
         """Everything that changes the numbers, as text."""
-        layers, value_range = tuple(self.layers), self.value_range
-        if value_range is not None:
-            value_range = tuple(float(bound) for bound in value_range)
+        bounds = self.value_range
+        if bounds is not None:
+            bounds = (float(bounds[0]), float(bounds[1]))
         fields = [
             str(_NUMERICS_VERSION),
             self.backbone.name,
             str(self.backbone.fingerprint),
-            str(layers),
+            str(tuple(self.layers)),
             self.pool,
             f"[{self.recipe.key}]",
-            str(value_range),
+            str(bounds),
             self.precision,
         ]
         # At float32 OpenVINO and torch agree to 1e-6, a hundredth of what is promised
@@ -83,16 +83,3 @@ class FrozenPart:
     def digest(self) -> bytes:
         """Sixteen bytes that stand for ``key`` in front of each row's fingerprint."""
         return hashlib.blake2b(self.key.encode(), digest_size=16).digest()
-
-    def widths(self) -> tuple[int, ...]:
-        """Return how many numbers of a row come from each of the layers."""
-        if self.pool in ("avg", "max"):
-            info = self.backbone.info
-            known = dict(zip(info.stages, info.widths, strict=True))
-            known[info.stages[-1]] = info.n_features
-            return tuple(known[layer] for layer in self.layers)
-        # Flat layers have no positions to pool, and how many positions a map has
-        # depends on the size of the images: ask the network.
-        from sktl.engine._workshop import row_shape
-
-        return tuple(row_shape(replace(self, layers=(x,)))[0] for x in self.layers)

@@ -29,18 +29,12 @@ def encode_row(key: bytes, row: np.ndarray) -> bytes:
     if not (bits & 0xFFFF).any():
         kind, data = _BFLOAT16, (bits >> 16).astype("<u2")
     elif not (bits & 0x1FFF).any():
-        half = _as_float16(data)
-        if half is not None:
+        with np.errstate(over="ignore"):
+            half = data.astype("<f2")
+        if np.array_equal(half.astype("<f4"), data):
             kind, data = _FLOAT16, half
     body = struct.pack(f"<BB{row.ndim}I", kind, row.ndim, *row.shape) + data.tobytes()
     return body + _checksum(key, body)
-
-
-def _as_float16(data: np.ndarray) -> np.ndarray | None:
-    """Return ``data`` in float16 if that loses nothing."""
-    with np.errstate(over="ignore"):
-        half = data.astype("<f2")
-    return half if np.array_equal(half.astype("<f4"), data) else None
 
 
 def decode_row(key: bytes, blob: bytes) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: the network up to the cut, converted, compiled, and kept.
+"""The OpenVINO runner: the network up to the cut, converted, compiled, and kept.
 
 Measured here against torch with folded norms, in the same two streams: 1.1 to 2 times
 as fast at float32, and to 1e-6 the same numbers; 1.2 to 3 times at bfloat16. One
@@ -9,9 +9,7 @@ with a fixed one, and its rows are the same to the bit whatever their companions
 from __future__ import annotations
 
 import io
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,17 +17,16 @@ import openvino
 import torch
 from torch import Tensor
 
-from sktl.engine._compiled_files import (
-    is_known_to_fail,
-    read_compiled,
-    remember_failure,
-    write_compiled,
+from sktl.engine._compiled_networks import (
+    compiled_file,
+    failure_file,
+    read_checked,
+    write_checked,
 )
-from sktl.engine._part import FrozenPart
-from sktl.engine._threads import one_thread
-from sktl.engine._torch_engine import Prefix, stack
+from sktl.engine._device import one_thread
+from sktl.engine._frozen_part import FrozenPart
+from sktl.engine._torch_runner import CutNetwork, NetworkCache, stack
 
-_COMPILED_NETWORKS = 4
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
 # Largest difference to torch, relative to the largest value, that is rounding.
 _TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
@@ -43,8 +40,7 @@ _CONVERSION_ERRORS = (
     AssertionError,
 )
 
-_compiled: OrderedDict[tuple, openvino.CompiledModel] = OrderedDict()
-_lock = threading.RLock()
+_compiled: NetworkCache[openvino.CompiledModel | None] = NetworkCache()
 
 
 class ConversionError(RuntimeError):
@@ -82,23 +78,7 @@ def openvino_runner(
     ConversionError
         OpenVINO cannot run this network.
     """
-    key = (part.key, n_threads)
-    with _lock:
-        network = _compiled.pop(key, None)
-        if network is None:
-            network = _load(part, n_threads) or (
-                _convert(part, n_threads) if convert else None
-            )
-            if network is None:
-                return None
-        _compiled[key] = network
-        while len(_compiled) > _COMPILED_NETWORKS:
-            _compiled.popitem(last=False)
-    return OpenVinoRunner(part, network)
-
-
-def _settings(part: FrozenPart, n_threads: int) -> dict[str, str]:
-    return {
+    settings = {
         # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
         "INFERENCE_PRECISION_HINT": _TYPES[part.precision],
         "INFERENCE_NUM_THREADS": str(n_threads),
@@ -107,50 +87,43 @@ def _settings(part: FrozenPart, n_threads: int) -> dict[str, str]:
         "ENABLE_CPU_PINNING": "NO",
     }
 
+    def load() -> openvino.CompiledModel | None:
+        if (blob := read_checked(compiled_file(part))) is not None:
+            try:
+                return openvino.Core().import_model(io.BytesIO(blob), "CPU", settings)
+            except RuntimeError:
+                pass  # another build of OpenVINO wrote it
+        return _convert(part, settings) if convert else None
 
-def _load(part: FrozenPart, n_threads: int) -> openvino.CompiledModel | None:
-    """Return the network that an earlier process compiled, if it is there."""
-    blob = read_compiled(part)
-    if blob is None:
-        return None
-    try:
-        return openvino.Core().import_model(
-            io.BytesIO(blob), "CPU", _settings(part, n_threads)
-        )
-    except RuntimeError:  # another build of OpenVINO wrote it
-        return None
+    network = _compiled.get((part.key, n_threads), load)
+    return None if network is None else OpenVinoRunner(part, network)
 
 
-def _convert(part: FrozenPart, n_threads: int) -> openvino.CompiledModel:
+def _convert(part: FrozenPart, settings: dict[str, str]) -> openvino.CompiledModel:
     """Convert and compile the network, check it against torch, and keep it."""
-    if is_known_to_fail(part):
-        raise ConversionError("an earlier conversion failed")
     shape = (part.recipe.channels, *part.recipe.size)
-    prefix = Prefix(part)
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn((3, *shape), generator=generator)
+    cut = CutNetwork(part)
+    probe = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
     try:
         with one_thread(), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            expected = prefix(probe).numpy()
-            model = openvino.convert_model(
-                prefix,
-                example_input=probe[:2],
-                input=[openvino.PartialShape([-1, *shape])],
-            )
-        network = openvino.Core().compile_model(
-            model, "CPU", _settings(part, n_threads)
-        )
+            expected = cut(probe).numpy()
+            inputs = [openvino.PartialShape([-1, *shape])]
+            model = openvino.convert_model(cut, example_input=probe[:2], input=inputs)
+        network = openvino.Core().compile_model(model, "CPU", settings)
         values = network.create_infer_request().infer([probe.numpy()])[0]
+        scale = max(np.abs(expected).max(), 1e-12)
+        difference = np.abs(values - expected).max() / scale
+        if not difference <= _TOLERANCES[part.precision]:
+            raise ConversionError(
+                f"its numbers differ from torch's by {difference:.1e}"
+            )
     except _CONVERSION_ERRORS as error:
-        reason = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
-        remember_failure(part, reason)
+        reason = f"{type(error).__name__}: {str(error).strip()[-300:]}"
+        write_checked(failure_file(part), reason.encode())
         raise ConversionError(reason) from error
-    difference = np.abs(values - expected).max() / max(np.abs(expected).max(), 1e-12)
-    if not difference <= _TOLERANCES[part.precision]:
-        reason = f"its numbers differ from torch's by {difference:.1e}"
-        remember_failure(part, reason)
-        raise ConversionError(reason)
     blob = network.export_model()
-    write_compiled(part, blob if isinstance(blob, bytes) else blob.getvalue())
+    write_checked(
+        compiled_file(part), blob if isinstance(blob, bytes) else blob.getvalue()
+    )
     return network

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from numbers import Integral
 
-from sktl.engine._session import session_folder
-from sktl.engine._shelf import Shelf, shelf_at
+from sktl.store._session_folder import session_folder
+from sktl.store._store_folder import RowStore, StoreFolder, store_folder
 
 
 def cache_root() -> str:
     """Return the folder for what outlives a run: ``SKTL_CACHE_DIR``, or the user's."""
-    root = os.environ.get("SKTL_CACHE_DIR")
-    if root:
+    if root := os.environ.get("SKTL_CACHE_DIR"):
         return os.path.expanduser(root)
-    return _user_cache()
-
-
-@lru_cache(maxsize=1)
-def _user_cache() -> str:
     from platformdirs import user_cache_dir
 
     return user_cache_dir("sktl", appauthor=False)
@@ -38,19 +31,18 @@ class EmbeddingStore:
         The folder; it is made when the first row is stored, readable by its owner
         only. ``None`` is ``embeddings`` in the folder named by the environment
         variable ``SKTL_CACHE_DIR``, or in the user's cache folder.
-
     max_bytes : int, default=None
         Size beyond which the rows used longest ago are dropped. ``None`` is a tenth of
         the free disk, 8 GiB at most.
 
     Notes
     -----
-    The store may be used by any number of threads and processes of one machine at
-    once; what one is computing, the others wait for. Killing any of them at any moment
-    loses at most the batch in flight. Damaged rows are recognised by checksums and
-    computed again; when the disk is full or read-only there is one
-    :class:`~sktl.exceptions.CacheWarning` and the numbers are computed as without a
-    store. Reading a store from somebody else executes nothing.
+    Any number of threads and processes of one machine may use the store at once; what
+    one is computing, the others wait for. Killing any of them at any moment loses at
+    most the batch in flight. Checksums detect damaged rows, which are computed again.
+    When the disk is full or read-only there is one
+    :class:`~sktl.exceptions.CacheWarning`, and embeddings are computed as without a
+    store. Reading a store that came from somebody else executes nothing.
 
     Examples
     --------
@@ -61,7 +53,9 @@ class EmbeddingStore:
     0
     """
 
-    def __init__(self, path: str | os.PathLike | None = None, max_bytes=None):
+    def __init__(
+        self, path: str | os.PathLike | None = None, max_bytes: int | None = None
+    ):
         if path is None:
             path = os.path.join(cache_root(), "embeddings")
         if max_bytes is not None and (
@@ -92,12 +86,9 @@ class EmbeddingStore:
             ``path``; ``rows`` held; ``bytes`` in use and ``max_bytes``; ``computed``,
             the number of images that ever went through a network for this store.
         """
-        shelf = self._shelf()
-        return {
-            "path": self.path,
-            **shelf.figures(),
-            "max_bytes": shelf.max_bytes,
-        }
+        folder = self._folder()
+        size = {"max_bytes": folder.max_bytes}
+        return {"path": self.path, **folder.figures(), **size}
 
     def prune(self, max_bytes: int | None = None) -> int:
         """Drop the rows used longest ago, and files that were set aside as damaged.
@@ -112,27 +103,27 @@ class EmbeddingStore:
         int
             How many rows were dropped.
         """
-        return self._shelf().prune(max_bytes)
+        return self._folder().prune(max_bytes)
 
     def clear(self) -> None:
         """Drop every row."""
-        self._shelf().clear()
+        self._folder().clear()
 
-    def _shelf(self) -> Shelf:
-        """Return this process's view of the folder."""
-        return shelf_at(self.path, max_bytes=self.max_bytes, lasting=True)
+    def _folder(self) -> StoreFolder:
+        """Return the folder as this process sees it."""
+        return store_folder(self.path, max_bytes=self.max_bytes, lasting=True)
 
 
-def shelf_for(cache) -> Shelf | None:
-    """Return the shelf that ``cache=`` asks for; None for no cache."""
+def open_store(cache) -> RowStore:
+    """Return the store that ``cache=`` asks for."""
     if cache is None:
-        return None
+        return RowStore()
     if isinstance(cache, EmbeddingStore):
-        return cache._shelf()
+        return cache._folder()
     if isinstance(cache, str) and cache == "session":
-        return shelf_at(session_folder(), max_bytes=None, lasting=False)
-    if isinstance(cache, (str, os.PathLike)):
-        return EmbeddingStore(cache)._shelf()
+        return store_folder(session_folder(), max_bytes=None, lasting=False)
+    if isinstance(cache, str | os.PathLike):
+        return EmbeddingStore(cache)._folder()
     raise ValueError(
         f"cache={cache!r} is not understood. Accepted are 'session', None, a path "
         "and an EmbeddingStore."
