@@ -29,43 +29,21 @@ from sktl.images import Recipe
 class Family:
     """How the networks of one family are built and cut.
 
-    Parameters
-    ----------
-    name, year : str, int
-        As in :class:`~sktl.backbones.BackboneInfo`.
-    pattern : str
-        The regular expression that the names of its networks match.
-    plan : Plan or callable
-        What the stages are made of, or what tells this from the whole network.
-    layout, n_prefix_tokens : str, int
-        As in :class:`~sktl.backbones.StagedNetwork`.
-    arguments, published : dict
-        Arguments of torchvision's builder: for all networks, for published weights.
-    frozen_norm : float, optional
-        The ``eps`` of the BatchNorm layers that are frozen in the published model.
-    rename : tuple of str, optional
-        A pattern of keys in published files, and what to put in its place.
-    build : callable, optional
-        Builds the network; None lets torchvision do it.
-    recipe : Recipe, optional
-        With ``build``: how images are prepared.
-    weights : dict
-        With ``build``: the published weights by name, the default first. Each is a
-        dict with the ``file`` and the ``package`` or ``url`` it comes from, as in
-        :class:`~sktl.backbones._weights.WeightsFile`, and perhaps its ``top1``.
+    With ``build`` it is our own, with a ``recipe`` for images and ``weights`` by name,
+    the default first: the ``file``, its ``package`` or ``url``, perhaps its ``top1``.
     """
 
     name: str
     year: int
-    pattern: str
-    plan: Plan | Callable[[Any], Plan]
+    pattern: str  # the regular expression that the names of its networks match
+    plan: Plan | Callable[[Any], Plan]  # its stages, or what reads them off the network
     layout: str = "nchw"
     n_prefix_tokens: int = 0
-    arguments: dict = field(default_factory=dict)
-    published: dict = field(default_factory=dict)
-    frozen_norm: float | None = None
-    rename: tuple[str, str] | None = None
-    build: Callable[[], nn.Module] | None = None
+    arguments: dict = field(default_factory=dict)  # of torchvision's builder
+    published: dict = field(default_factory=dict)  # more of them for published weights
+    frozen_norm: float | None = None  # the eps of BatchNorm layers published frozen
+    rename: tuple[str, str] | None = None  # keys of published files, and new ones
+    build: Callable[[], nn.Module] | None = None  # None lets torchvision do it
     recipe: Recipe | None = None
     weights: dict[str, dict] = field(default_factory=dict)
 

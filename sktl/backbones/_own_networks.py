@@ -19,11 +19,6 @@ class LeNet5(nn.Sequential):
     instead of trainable averages, C3 connected to all maps of S2, and a linear
     output layer instead of radial basis functions.
 
-    Parameters
-    ----------
-    num_classes : int, default=10
-        Number of outputs of ``head``.
-
     References
     ----------
     .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning
@@ -61,11 +56,6 @@ class ZFNet(nn.Sequential):
 
     AlexNet with smaller filters and strides; it won ILSVRC 2013. ``stem`` and
     ``stage1`` have pooling and contrast normalisation, ``fc6`` and ``fc7`` dropout.
-
-    Parameters
-    ----------
-    num_classes : int, default=1000
-        Number of outputs of ``head``.
 
     References
     ----------
@@ -132,16 +122,8 @@ class Pocket(nn.Sequential):
 
     The map halves in ``stem`` and in stages 2 to 4; ``pool`` returns the embedding.
 
-    Parameters
-    ----------
-    num_classes : int, default=200
-        Number of outputs of ``head``.
-    widths : tuple of int, default=(32, 64, 160, 224)
-        Channels of the four stages.
-    depths : tuple of int, default=(1, 2, 2, 2)
-        Blocks of the four stages.
-    embedding : int, default=512
-        Channels after the 1x1 convolution that closes ``stage4``.
+    The four stages have ``widths`` channels and ``depths`` blocks; a 1x1 convolution
+    with ``embedding`` channels closes ``stage4``.
     """
 
     def __init__(

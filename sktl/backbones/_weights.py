@@ -61,25 +61,14 @@ _version = lru_cache(version)  # without importing torch; looking it up takes 2 
 class WeightsFile:
     """A file of weights: where it lies, and the hash it has to have.
 
-    Parameters
-    ----------
-    file : str
-        The path of the file. With ``package``, a path below the folder where that
-        package is installed (for ``"sktl"``, below our folder ``weights``); with
-        ``url``, a name in torch's download folder.
-    sha256 : str
-        The SHA-256 of the content in hexadecimal digits, or how it begins.
-    published : str, optional
-        The name under which the weights are published.
-    package : str, optional
-        The installed distribution that brings the file. It is never imported.
-    url : str, optional
-        Where to download the file.
+    With ``package``, an installed distribution that is never imported, ``file`` is a
+    path below its folder (of ``"sktl"``, below ``weights``); with ``url``, a name in
+    torch's download folder.
     """
 
     file: str
-    sha256: str
-    published: str | None = None
+    sha256: str  # in hexadecimal digits, or how it begins
+    published: str | None = None  # the name under which the weights are published
     package: str | None = None
     url: str | None = None
 

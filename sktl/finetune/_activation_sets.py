@@ -105,14 +105,8 @@ class Activations(Dataset):
 class KeptActivations(Activations):
     """Activations in memory; with several views, each visit of a row draws one.
 
-    Parameters
-    ----------
-    x : Tensor of shape (n_views * n, ...)
-        All rows of the first view (the images themselves), then the next view, ...
-    rows : TrainingRows
-        Targets and weights.
-    seed : int, default=0
-        Draws the views.
+    ``x`` holds all rows of the first view (the images themselves), then those of the
+    next view, ...
     """
 
     def __init__(self, x: Tensor, rows: TrainingRows, seed: int = 0):
@@ -133,12 +127,7 @@ class KeptActivations(Activations):
 class BlockActivations(Activations):
     """Activations computed a block at a time, for passes in order.
 
-    Parameters
-    ----------
-    compute : callable
-        Returns the activations of the rows in a range of positions.
-    n : int
-        Number of rows.
+    ``compute`` returns the activations of the rows in a range of positions.
     """
 
     def __init__(self, compute: Callable[[range], np.ndarray], n: int):
@@ -162,22 +151,7 @@ class BlockActivations(Activations):
 
 
 class LiveActivations(Activations):
-    """Activations computed anew on every visit, from varied pixels.
-
-    Parameters
-    ----------
-    images : ImageRows
-        The images.
-    source : ActivationSource
-        How pixels are prepared, where frozen stages run, and how much memory decoded
-        pixels may take.
-    rows : TrainingRows, optional
-        Targets and weights.
-    variation : Variation, TransformVariation or None
-        How pixels are varied.
-    seed : int
-        Draws the variations.
-    """
+    """Activations computed anew on every visit, from varied pixels."""
 
     def __init__(
         self,
@@ -235,30 +209,14 @@ class DataSets:
 
 @dataclass
 class ActivationSource:
-    """Where activations come from: the engine and its store, or frozen stages run live.
+    """Where activations come from: the engine, or frozen stages that run live."""
 
-    Parameters
-    ----------
-    whole : FrozenPart
-        The whole network, up to its embedding.
-    cut : Cut
-        Where it is cut.
-    device, precision : str
-        Where and in which arithmetic stages run.
-    cache : "session", path, EmbeddingStore or None
-        Where activations are kept.
-    max_bytes : int
-        The most memory that they may take in training.
-    verbose : int
-        Whether to show a progress bar.
-    """
-
-    whole: FrozenPart
+    whole: FrozenPart  # the whole network, up to its embedding
     cut: Cut
     device: str
     precision: str
     cache: object
-    max_bytes: int
+    max_bytes: int  # the most memory that activations may take in training
     verbose: int
 
     def __post_init__(self) -> None:
@@ -322,18 +280,9 @@ class ActivationSource:
     ) -> tuple[Activations, Activations | None]:
         """Return the data sets of rows to train on and to watch.
 
-        Parameters
-        ----------
-        train, valid : TrainingRows
-            The rows; the second may be None.
-        variation : Variation, TransformVariation or None
-            How training images are varied.
-        n_views : int or None
-            How many views of each to keep; None varies images in every epoch.
-        seed : int
-            Draws the views.
-        row_bytes : int
-            What the activations of one image take.
+        Training images are varied by ``variation``: in ``n_views`` views that are kept,
+        or anew in every epoch if that is None. The activations of one image take
+        ``row_bytes``.
         """
         n_kept = 1 if variation is None else n_views
         live = self.frozen is None or n_kept is None

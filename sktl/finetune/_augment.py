@@ -26,19 +26,11 @@ PRESETS = {
 class Variation:
     """How images are varied at random.
 
-    Parameters
-    ----------
-    flip, vertical_flip : float, default=0
-        Probability of a mirror image, left-right and upside down.
-    crop : float, default=1
-        Smallest share of the image's area that a random crop keeps; the crop is
-        resized back. 1 means no crop.
-    rotate : float, default=0
-        Largest rotation, in degrees.
-    color : float, default=0
-        Largest relative change of brightness, contrast and saturation.
-    erase : float, default=0
-        Probability that a rectangle of up to a quarter of the image turns grey.
+    ``flip`` and ``vertical_flip`` are probabilities, and so is ``erase``, by which a
+    rectangle of up to a quarter of the image turns grey. ``crop`` is the smallest share
+    of the area that a random crop keeps before it is resized back, ``rotate`` the
+    largest rotation in degrees, ``color`` the largest relative change of brightness,
+    contrast and saturation.
     """
 
     flip: float = 0.0
@@ -152,11 +144,8 @@ class Variation:
 class TransformVariation:
     """A torchvision v2 transform, or any callable on one image tensor.
 
-    Parameters
-    ----------
-    transform : callable
-        From (c, h, w) to (c, h, w), floats on a scale from 0 to 1. It may draw from
-        torch's random state, which is seeded for it and put back.
+    It takes and returns (c, h, w), floats on a scale from 0 to 1, and may draw from
+    torch's random state, which is seeded for it and put back.
     """
 
     # Nobody can tell from a function whether it still does what it did yesterday.
@@ -212,17 +201,6 @@ class ViewRows:
     number of the view, not of the image's place in X. So the activations of a view are
     computed once and shared by folds, candidates and processes, like those of the
     image itself. The engine takes it for the images themselves.
-
-    Parameters
-    ----------
-    images : ImageRows
-        The images as they are.
-    variation : Variation or TransformVariation
-        How they are varied.
-    seed : int
-        Draws all views.
-    number : int
-        Which view this is.
     """
 
     def __init__(

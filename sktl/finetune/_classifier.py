@@ -118,24 +118,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     batch_size : int, default=32
         Images per step.
 
-    image_size : int, (int, int) or None, default=None
-        Height and width at which the network sees the images. ``None`` is the size
-        of its published recipe.
-
-    image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(height, width, channels)`` of images that come as
-        rows of a table.
-
-    value_range : (float, float) or None, default=None
-        The pixel values that mean black and white. ``None`` learns it in ``fit`` where
-        the type of the pixels does not say it.
-
-    precision : {"float32", "bfloat16", "auto"}, default="float32"
-        Arithmetic of the network. Outputs are float32 in any case.
-
-    device : str, default="auto"
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
-        is one.
+    image_size, image_shape, value_range, precision, device
+        How images are read and where the network runs, as in
+        :class:`~sktl.PretrainedFeatures`. Outputs are float32 in any precision.
 
     cache : "session", path, EmbeddingStore or None, default="session"
         Where activations at the cut are kept, and shared with
@@ -232,16 +217,10 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     on both sides of the inner split of early stopping. A ``train_split`` gets the rows
     of X unchanged.
 
-    Ctrl-C during ``fit`` leaves a usable network, the best so far under early
-    stopping, and reaches the caller, so that a search ends as well. A callback that
-    ends training the way skorch does it (by raising ``KeyboardInterrupt``) ends only
-    that training.
-
-    It is a skorch net: ``history``, ``callbacks``, ``save_params``, ``load_params``
-    and ``initialize`` work as skorch documents (before ``fit``, ``initialize`` needs
-    ``classes``). skorch's ``Checkpoint`` and ``LoadInitState`` save and resume a
-    training. A ``LRScheduler`` of skorch needs ``schedule="constant", warmup=0``. The
-    guide lists what differs from skorch.
+    It is a skorch net: ``history``, ``callbacks``, ``save_params``, ``load_params`` and
+    ``initialize`` (which needs ``classes`` before ``fit``) work as skorch documents.
+    The user guide lists what differs. Ctrl-C during ``fit`` leaves a usable network and
+    reaches the caller, so that a search ends as well.
 
     Training goes on with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
     larger ``unfreeze`` set in between opens more stages.

@@ -16,20 +16,12 @@ from sktl.exceptions import StageNotFoundError
 class Cut:
     """A place between two stages of a network.
 
-    Parameters
-    ----------
-    after : str or None
-        The last frozen stage before the cut; None when nothing lies before it.
-    behind : tuple of str
-        All stages behind the cut, in order.
-    trained : tuple of str
-        Those of them whose parameters are trained. A stage behind the cut that is not
-        trained passes gradients on and stays unchanged.
+    A stage behind the cut that is not trained passes gradients on and stays unchanged.
     """
 
-    after: str | None
-    behind: tuple[str, ...]
-    trained: tuple[str, ...]
+    after: str | None  # the last frozen stage; None when nothing lies before the cut
+    behind: tuple[str, ...]  # all stages behind the cut, in order
+    trained: tuple[str, ...]  # those of them whose parameters are trained
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -50,13 +42,9 @@ class Cut:
 def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     """Return the cut that ``unfreeze`` asks for.
 
-    Parameters
-    ----------
-    unfreeze : "head", "all", int, str or collection of str
-        Nothing, everything, the last k stages that have parameters, or names and
-        patterns of stages.
-    backbone : BackboneRef
-        The network. It is loaded only if some of it is to be trained.
+    It stands for nothing ("head" or 0), everything ("all"), the last k stages that have
+    parameters, or names and patterns of stages. The network is loaded only if some of
+    it is to be trained.
     """
     info = backbone.info
     if isinstance(unfreeze, str) and unfreeze == "head":

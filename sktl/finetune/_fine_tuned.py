@@ -181,11 +181,6 @@ class FineTuned(NeuralNet):
             engine=engine,
         )
 
-    @property
-    def frozen_part_(self) -> FrozenPart | None:
-        """What lies before the cut; None when nothing is frozen."""
-        return self.cut_.part_before(self.embedding_part_)
-
     def _source(self) -> ActivationSource:
         """Return where activations come from."""
         return ActivationSource(
@@ -495,17 +490,10 @@ class FineTuned(NeuralNet):
             # Weights of a net that was never trained have no facts.
             if (f_params or checkpoint) and self.module_.facts:
                 self._adopt(self.module_.facts)
-        except (RuntimeError, ValueError) as error:
-            if before is not None:
+        except (RuntimeError, ValueError):
+            if before is not None:  # a refused file leaves nothing half done
                 self.module_.load_state_dict(before)
-            if "size mismatch for head" not in str(error):
-                raise
-            raise ValueError(
-                f"{f_params or checkpoint} has a head for another number of outputs "
-                f"than this net ({self._targets.n_outputs}). Load it into a net fitted "
-                "to targets of the same kind, or keep whole models with "
-                "sktl.persistence.save_model."
-            ) from error
+            raise
         if f_optimizer or checkpoint:
             restore_rates(self.optimizer_)
 
@@ -520,18 +508,7 @@ class FineTuned(NeuralNet):
         self.__dict__["device"] = value
 
     def get_params(self, deep=True):
-        """Return the parameters, as passed.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Not used: callbacks and other nested objects keep theirs to themselves.
-
-        Returns
-        -------
-        params : dict
-            Names and values.
-        """
+        """Return the parameters, as passed; those of callbacks stay their own."""
         names = sorted(n for n in vars(self) if n[0] != "_" and n[-1] != "_")
         return {name: self.__dict__[name] for name in names}
 
@@ -540,16 +517,6 @@ class FineTuned(NeuralNet):
 
         Training that goes on cannot change ``backbone``, ``weights`` and ``head``, and
         ``unfreeze`` can only grow.
-
-        Parameters
-        ----------
-        **params : dict
-            Names and values.
-
-        Returns
-        -------
-        self : estimator
-            This estimator.
         """
         known = self._known_names()
         for name, value in params.items():

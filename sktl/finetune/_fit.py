@@ -75,9 +75,8 @@ def fit(net, X, y, sample_weight, groups, classes=None) -> None:
                 NeuralNet.initialize(net)
             row_bytes = _check_first_row(net, source, train).nbytes
             variation = None if _is_strip(rows[0]) else variation_of(net.augment)
-            n_views = net.n_views if net.max_epochs else 1
             train_set, valid_set = source.to_train(
-                train, valid, variation, n_views, seeds.views, row_bytes
+                train, valid, variation, net.n_views, seeds.views, row_bytes
             )
             if begins and net.head_init == "probe":
                 embeddings = _embeddings(net, source, train, train_set)

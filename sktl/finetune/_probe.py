@@ -30,24 +30,10 @@ Layer = tuple[np.ndarray, np.ndarray]
 def solve_classes(embeddings: np.ndarray, rows: TrainingRows, n_classes: int) -> Layer:
     """Return weights and biases of a logistic regression on embeddings.
 
-    Parameters
-    ----------
-    embeddings : ndarray of shape (n, n_features)
-        What the head sees before anything is trained.
-    rows : TrainingRows
-        ``y`` holds class numbers, or indicators of shape (n, n_classes) for several
-        labels per image. ``weight`` applies to the loss, ``counts`` to the
-        standardisation: by class weights, a class of weight 0 would lie off the scale.
-        Rows of one group are held out together.
-    n_classes : int
-        Outputs of the head; a class without rows gets a low, constant score.
-
-    Returns
-    -------
-    coef : ndarray of shape (n_classes, n_features)
-        Weights in the units of the embeddings: the standardisation is folded in.
-    intercept : ndarray of shape (n_classes,)
-        Biases.
+    ``rows.y`` holds class numbers, or indicators for several labels per image. A class
+    without rows gets a low, constant score. Standardisation goes by ``rows.counts``: by
+    class weights, a class of weight 0 would lie off the scale. It is folded into the
+    result, which is in the units of the embeddings.
     """
     scaler = StandardScaler().fit(embeddings, sample_weight=rows.counts)
     Z = scaler.transform(embeddings)
@@ -65,10 +51,7 @@ def solve_classes(embeddings: np.ndarray, rows: TrainingRows, n_classes: int) ->
 
 @one_blas_thread()
 def solve_numbers(embeddings: np.ndarray, rows: TrainingRows, y: np.ndarray) -> Layer:
-    """Return weights and biases of a ridge regression of ``y`` on embeddings.
-
-    As :func:`solve_classes`, for targets of shape (n, n_targets).
-    """
+    """Return weights and biases of a ridge regression of ``y`` on embeddings."""
     weight = rows.weight * len(rows.weight) / rows.weight.sum()
     scaler = StandardScaler().fit(embeddings, sample_weight=weight)
     Z = scaler.transform(embeddings)

@@ -61,6 +61,9 @@ EXPERT_CONSTRAINTS: dict = {
 PREFIXES = ("callbacks", "criterion", "iterator_train", "iterator_valid", "optimizer")
 
 
+_BEST_EPOCH = "callbacks__best_epoch"
+
+
 def check_name(name: str, known: Collection[str], caller: str) -> None:
     """Raise on a name that is no parameter, and suggest one that is."""
     prefix, _, rest = name.partition("__")
@@ -109,17 +112,13 @@ def check_settings(net) -> None:
 
 def _check_callbacks(net) -> None:
     """Raise on callbacks that have nothing to watch, or undo what a parameter does."""
-    if net.early_stopping and isinstance(net.callbacks, str):
+    disabled = isinstance(net.callbacks, str)
+    if net.early_stopping and (disabled or not getattr(net, _BEST_EPOCH, True)):
         raise ValueError(
-            f"early_stopping=True works through callbacks, and "
-            f"callbacks={net.callbacks!r} turns them off."
+            "early_stopping=True works through the callback best_epoch, which "
+            f"callbacks={net.callbacks!r} or {_BEST_EPOCH}=None takes out."
         )
-    if net.early_stopping and vars(net).get("callbacks__best_epoch", True) is None:
-        raise ValueError(
-            "early_stopping=True works through the callback best_epoch, and "
-            "callbacks__best_epoch=None takes it out."
-        )
-    own = [] if isinstance(net.callbacks, str) else net.callbacks or []
+    own = [] if disabled else net.callbacks or []
     own = [item[-1] if isinstance(item, tuple | list) else item for item in own]
     for callback in own:
         kind = callback if isinstance(callback, type) else type(callback)

@@ -7,6 +7,8 @@ begins, and saved as plain facts together with the weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,23 +23,13 @@ from sktl.finetune._trained_part import ScaledOutput, fill_head
 from sktl.finetune._training_rows import TrainingRows
 
 
+@dataclass
 class Labels:
-    """Targets of a classifier: one class for each image, or several labels.
+    """Targets of a classifier: one class for each image, or several labels."""
 
-    Parameters
-    ----------
-    classes : ndarray
-        All labels, sorted.
-    several : bool
-        Whether y is an indicator matrix, because an image may have several labels.
-    dtype : numpy.dtype
-        The type of y.
-    """
-
-    def __init__(self, classes: np.ndarray, several: bool, dtype: np.dtype):
-        self.classes = classes
-        self.several = several
-        self.dtype = dtype
+    classes: np.ndarray  # all labels, sorted
+    several: bool  # whether y is an indicator matrix
+    dtype: np.dtype  # of y
 
     @classmethod
     def learn(cls, y, classes=None) -> Labels:
@@ -201,23 +193,16 @@ class Labels:
         return (outputs.argmax(1) == y).float()
 
 
+@dataclass
 class Numbers:
-    """Targets of a regressor.
+    """Targets of a regressor, with their scale in training."""
 
-    Parameters
-    ----------
-    mean, spread : ndarray of shape (n_targets,)
-        Of the training targets.
-    is_vector : bool
-        Whether y has one dimension.
-    """
+    mean: np.ndarray
+    spread: np.ndarray
+    is_vector: bool  # whether y has one dimension
 
-    several = False
-
-    def __init__(self, mean: np.ndarray, spread: np.ndarray, is_vector: bool):
-        self.mean = mean
-        self.spread = spread
-        self.is_vector = is_vector
+    several: ClassVar = False
+    default_criterion: ClassVar = nn.MSELoss
 
     @classmethod
     def learn(cls, y) -> Numbers:
@@ -241,8 +226,6 @@ class Numbers:
     def n_outputs(self) -> int:
         """Outputs of the network."""
         return len(self.mean)
-
-    default_criterion = nn.MSELoss
 
     def encode(self, y) -> np.ndarray:
         """Return y as columns of float64."""

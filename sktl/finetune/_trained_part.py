@@ -14,25 +14,11 @@ from torch import Tensor, nn
 class TrainedPart(nn.Module):
     """What fine-tuning trains: activations at the cut in, logits or targets out.
 
-    Parameters
-    ----------
-    stages : dict of str to nn.Module
-        The stages behind the cut, in order. They become part of this module: pass
-        copies.
-    trained : tuple of str
-        The stages whose parameters, BatchNorm statistics and dropout are live. The
-        others stay in evaluation mode, whatever ``train`` says.
-    head : nn.Module
-        From embeddings ``(n, n_features)`` to outputs ``(n, n_outputs)``.
-    keep_statistics : bool
-        Whether BatchNorm layers of trained stages keep the mean and variance they
-        came with. Their scale and shift are trained in any case.
-
-    Attributes
-    ----------
-    facts : dict
-        What predictions need besides the weights, such as the classes: plain values,
-        saved and loaded together with the weights.
+    The stages behind the cut become part of it: pass copies. Those not in ``trained``
+    stay in evaluation mode, whatever ``train`` says. With ``keep_statistics``,
+    BatchNorm layers of trained stages keep the mean and variance they came with; their
+    scale and shift are trained in any case. ``facts`` is what predictions need besides
+    the weights, such as the classes: plain values, saved and loaded with them.
     """
 
     def __init__(
@@ -116,17 +102,11 @@ class TrainedPart(nn.Module):
     ) -> list[dict]:
         """Return the optimizer's parameter groups, with a learning rate for each depth.
 
-        Parameters
-        ----------
-        lr, lr_decay : float
-            Depth d learns at ``lr * lr_decay**d``; the head has depth 0, the last
-            trained stage depth 1.
-        user_groups : iterable of (pattern, dict)
-            skorch's ``optimizer__param_groups``: parameters whose name matches get the
-            entries of the dict, and the first match wins. Unless an entry sets ``lr``,
-            each depth keeps its own rate.
-        exempt_from_decay : bool, default=True
-            Whether norms and biases get no weight decay.
+        Depth d learns at ``lr * lr_decay**d``; the head has depth 0, the last trained
+        stage depth 1. ``user_groups`` are skorch's ``optimizer__param_groups``: a
+        parameter takes the entries of the first pattern that matches its name, and
+        keeps the rate of its depth unless they set ``lr``. Norms and biases get no
+        weight decay if ``exempt_from_decay``.
         """
         user_groups = [*user_groups, ("*", {})]
         depths = {name: 1 + i for i, name in enumerate(reversed(self.trained))}

@@ -59,19 +59,9 @@ def own_random_state(seed: int, device: str) -> Iterator[None]:
 class Schedule:
     """The learning rates of one training, from its first step to its last.
 
-    The full rates are noted in the optimizer's groups, so that a checkpoint saved on
-    the way can be trained on from.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        At its full rates.
-    kind : {"constant", "cosine", "onecycle"}
-        The shape of the curve.
-    warmup : float
-        Share of the steps over which rates rise.
-    n_steps : int
-        Steps that all epochs take together.
+    The optimizer comes with its full rates. They are noted in its groups, so that
+    training can go on from a checkpoint saved on the way. ``n_steps`` is what all
+    epochs take together.
     """
 
     def __init__(self, optimizer: Optimizer, kind: str, warmup: float, n_steps: int):
@@ -118,17 +108,10 @@ def restore_rates(optimizer: Optimizer) -> None:
 
 
 def rate_factor(kind: str, warmup: float, progress: float) -> float:
-    """Return what the full rates are multiplied by.
+    """Return what the full rates are multiplied by, at a progress from 0 to 1.
 
-    Parameters
-    ----------
-    kind : {"constant", "cosine", "onecycle"}
-        The shape of the curve.
-    warmup : float
-        Share of the steps over which the rate rises from near 0 ("onecycle": from
-        1/25) to its full value.
-    progress : float
-        Share of the steps already done, from 0 to 1.
+    Over the share ``warmup`` of the steps the rate rises from near 0 ("onecycle": from
+    1/25) to its full value.
     """
     if progress < warmup:
         rise = progress / warmup
@@ -157,14 +140,8 @@ class Mixup:
     """Blend each row of a batch with another one.
 
     What is blended are the inputs of the trained part: pixels when nothing is frozen,
-    otherwise activations at the cut (manifold mixup).
-
-    Parameters
-    ----------
-    alpha : float
-        Parameter of the Beta distribution of the share.
-    seed : int
-        Draws shares and partners.
+    otherwise activations at the cut (manifold mixup). The share of each row is drawn
+    from a Beta distribution with parameter ``alpha``.
     """
 
     def __init__(self, alpha: float, seed: int):

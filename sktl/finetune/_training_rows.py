@@ -102,19 +102,9 @@ def hold_out(
 ) -> np.ndarray:
     """Return the positions of the rows to watch: whole units, classes in proportion.
 
-    Units are drawn in random order. One is held out as long as none of its classes has
-    given more than its share of rows, and every class keeps a row to train on.
-
-    Parameters
-    ----------
-    units : ndarray of shape (n,)
-        Rows of one unit (one image, one group) stay together.
-    strata : ndarray of shape (n,) or None
-        Class numbers to keep in proportion.
-    fraction : float
-        Share of the rows to hold out.
-    seed : int
-        Draws the units.
+    Rows of one unit (one image, one group) stay together. Units are drawn in random
+    order. One is held out as long as none of its classes has given more than its share
+    of rows, and every class keeps a row to train on.
     """
     classes = np.zeros(len(units), dtype=int) if strata is None else strata
     classes = np.unique(classes, return_inverse=True)[1]

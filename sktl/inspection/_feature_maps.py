@@ -16,21 +16,11 @@ from sktl.images import ImageRows
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """Feature maps of some images.
+    """Feature maps of some images."""
 
-    Attributes
-    ----------
-    maps : ndarray of shape (n, channels, height, width)
-        The last output of the network that has image positions.
-    embeddings : ndarray of shape (n, channels)
-        The means of the maps over positions: what the head sees.
-    part : FrozenPart
-        How the network saw the images.
-    """
-
-    maps: np.ndarray
-    embeddings: np.ndarray
-    part: FrozenPart
+    maps: np.ndarray  # (n, channels, height, width), the last output with positions
+    embeddings: np.ndarray  # (n, channels), their means: what the head sees
+    part: FrozenPart  # how the network saw the images
 
     @classmethod
     def of(cls, estimator, X, images: ImageRows) -> FeatureMaps:

@@ -16,27 +16,14 @@ from sktl.inspection._fitted_steps import images_for
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of a classifier for images whose classes are known.
-
-    Attributes
-    ----------
-    images, names : ImageRows, list of str
-        The images, and the names of the classes.
-    true, predicted : ndarray of int
-        Positions in ``names``, for each image.
-    confidence : ndarray of float or None
-        How confident the classifier was in what it predicted.
-    kind : {"probability", "margin", None}
-        What the confidence is: a probability, or how far the score of the predicted
-        class lies above the next.
-    """
+    """Predictions of a classifier for images whose classes are known."""
 
     images: ImageRows
-    names: list[str]
-    true: np.ndarray
+    names: list[str]  # of the classes
+    true: np.ndarray  # positions in names, for each image
     predicted: np.ndarray
     confidence: np.ndarray | None
-    kind: str | None
+    kind: str | None  # "probability", or "margin": the score above the next class's
 
     @classmethod
     def of(
