@@ -52,9 +52,9 @@ def _observe(
     network: nn.Module, probe: Tensor
 ) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], Tensor]:
     """Run ``probe`` and return the pairs that can be folded, and the output."""
-    made: dict[int, tuple[nn.Module, Tensor, int]] = {}
+    made: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
     calls: Counter[nn.Module] = Counter()
-    pairs = []
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def after_conv(module, args, output):
         calls[module] += 1
@@ -63,9 +63,10 @@ def _observe(
 
     def before_norm(module, args):
         calls[module] += 1
-        conv, output, version = made.get(id(args[0]), (None, None, None))
-        if conv is not None and output._version == version:
-            pairs.append((conv, module))
+        if id(args[0]) in made:
+            conv, output, version = made[id(args[0])]
+            if output._version == version:
+                pairs.append((conv, module))
 
     hooks = []
     for module in network.modules():

@@ -180,7 +180,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X, y=None) -> PretrainedFeatures:
         """Look at the images and settle what turns them into embeddings.
 
         Parameters
@@ -216,7 +216,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         )
         return self
 
-    def transform(self, X):
+    def transform(self, X) -> np.ndarray:
         """Embed images.
 
         Parameters
@@ -243,7 +243,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
             label=self.info_.name,
         )
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Return names for the features, such as ``resnet18_007``.
 
         Parameters

@@ -186,7 +186,7 @@ class Comparison(ResultTable):
             self.scores_[first] - self.scores_[second], self.splits_, self.confidence
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax=None) -> Any:
         """Draw the scores with their intervals, the best on top, and return the axes.
 
         ``ax`` are matplotlib axes to draw on; None makes a figure.

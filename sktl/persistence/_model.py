@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -123,7 +124,9 @@ def save_model(
     write_archive(Path(path), manifest, members)
 
 
-def load_model(path: str | os.PathLike, *, weights: str | os.PathLike | None = None):
+def load_model(
+    path: str | os.PathLike, *, weights: str | os.PathLike | None = None
+) -> Any:
     """Load a model saved by :func:`save_model`, without running code from the file.
 
     Parameters
