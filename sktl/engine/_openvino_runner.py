@@ -63,10 +63,8 @@ class OpenVinoRunner:
             request = self._requests.pop()
         except IndexError:
             request = self.network.create_infer_request()
-        # Without share_inputs, two streams that copy into their requests at the same
-        # time can wait for each other for ever (OpenVINO 2026.4).
-        found = request.infer([batch], share_inputs=True)
-        values = found[0].astype(np.float32)  # a copy of its buffer
+        found = request.infer([batch], share_inputs=True)  # spares a copy
+        values = found[0].astype(np.float32)  # a copy of the request's buffer
         self._requests.append(request)
         return values
 
