@@ -20,7 +20,7 @@ from sktl.cli._terminal import complain
 from sktl.exceptions import SktlError
 
 _FAILED, _INTERRUPTED = 1, 130
-# Warnings about which a user of the command can do nothing.
+# Warnings that a user of the command cannot act on.
 _FOR_DEVELOPERS = (
     *(DeprecationWarning, FutureWarning, ImportWarning, PendingDeprecationWarning),
     ResourceWarning,

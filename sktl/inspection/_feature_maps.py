@@ -81,7 +81,7 @@ def _check_average(features: PretrainedFeatures) -> None:
     if features.pool != "avg":
         raise ActivationMapError(
             f"PretrainedFeatures(pool={features.pool!r}): only averages can be split "
-            "into image positions. Use pool='avg'."
+            "by image position. Use pool='avg'."
         )
     if len(features.layers_) > 1:
         raise ActivationMapError(

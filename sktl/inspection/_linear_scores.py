@@ -30,7 +30,7 @@ class LinearScores:
 
     @classmethod
     def of(cls, function: Callable, inputs: np.ndarray) -> LinearScores | None:
-        """Return a function as scores; None if it is not linear plus a constant.
+        """Return ``function`` as scores; None if it is not linear plus a constant.
 
         The function is evaluated at 0 and along each axis, and compared on the inputs
         and on points between and beyond them, so it needs no list of estimators.

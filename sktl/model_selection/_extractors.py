@@ -52,7 +52,7 @@ def make_extractors(backbones, weights, **params) -> list[PretrainedFeatures]:
 
 
 def name_of_extractor(extractor: PretrainedFeatures) -> str:
-    """Return the name of a transformer: its backbone, and settings of its own."""
+    """Return the name of a transformer: its backbone and unusual settings."""
     name = extractor.backbone
     if not isinstance(name, str):
         name = getattr(name, "__name__", None) or type(name).__name__

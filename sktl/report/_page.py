@@ -48,7 +48,7 @@ def render(question: str, source: str, sections: dict) -> str:
 
 
 class Pictures:
-    """Images as pictures for the page, with at most ``side`` pixels on a side."""
+    """Images as pictures for the page, at most ``side`` pixels wide and high."""
 
     def __init__(self, images: ImageRows, side: int = 128):
         self._images = images
