@@ -3,7 +3,7 @@ Which classes are confused, and which mistakes are the worst?
 =============================================================
 
 A score says how often a model is wrong, but not where. Pictures often show why: a wrong
-label, one class that is really two, an image that nobody could read.
+label, one class that is really two, an illegible image.
 """
 
 from sklearn.datasets import load_digits

@@ -3,10 +3,10 @@ How many stages should be trained?
 ==================================
 
 ``unfreeze`` says where the network is cut. The stages after the cut are trained on
-your images, with a new head. Whether that pays depends on how different your images are
-from those the network was trained on. ``lenet5`` has learned digits in light strokes on
-a dark background. Here it sees digits from another source, once like that and once dark
-on light.
+your images, with a new head. Whether that pays off depends on how different your images
+are from those the network was trained on. ``lenet5`` has learned digits in light
+strokes on a dark background. Here it sees digits from another source, once like that
+and once dark on light.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -76,5 +76,5 @@ fig.tight_layout()
 # %%
 # On images like those of the pretraining, a new head is enough: training more stages
 # gains nothing. On inverted images the late stages have to learn again, and training
-# them wins back a part of what the inversion cost. There is a second lesson: inverting
+# them recovers part of what the inversion cost. There is a second lesson: inverting
 # the images back would have done most of that for free.

@@ -2,7 +2,7 @@
 Frozen features or fine-tuning? One grid search decides
 =======================================================
 
-Should the network stay as it is, with a classical head on top, or should its last
+Should the network stay frozen, with a classical head on top, or should its last
 stages be trained too? Both are estimators, so both fit into one ``GridSearchCV``, with
 the same folds and the same score. ``pocket`` was trained on photographs; here it has to
 read digits.

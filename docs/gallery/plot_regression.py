@@ -4,8 +4,8 @@ Numbers from images, and when a network adds nothing
 
 Not every question is about classes. By how many degrees is a digit rotated? Three
 regressors try to answer: a ridge regression on the pixels, the same on frozen features,
-and a fine-tuned network. The first is there because nobody knows in advance whether a
-network helps.
+and a fine-tuned network. The first is there because you cannot know in advance whether
+a network helps.
 """
 
 # sphinx_gallery_thumbnail_number = 2

@@ -2,10 +2,10 @@
 A rough segmentation from a few strokes
 =======================================
 
-To outline things in an image you would need a label for each pixel, which nobody has.
-But every position of a feature map is an embedding of a small part of the image. So
-label some positions with a few brush strokes, fit a classifier on those, and predict
-the rest.
+To outline things in an image, you would need a label for each pixel, and few people
+have those. But every position of a feature map is an embedding of a small part of the
+image. So label some positions with a few brush strokes, fit a classifier on those, and
+predict the rest.
 """
 
 import matplotlib.pyplot as plt
@@ -116,6 +116,6 @@ fig.legend(handles, names, loc="lower center", ncols=4, frameon=False)
 fig.subplots_adjust(left=0.01, right=0.99, bottom=0.1, wspace=0.03)
 
 # %%
-# It is rough, from a few strokes and a small network: the borders are only as fine as
-# the map, four pixels. A larger network knows more kinds of surfaces, with the same
-# code.
+# The result is rough, with only a few strokes and a small network: the borders are only
+# as fine as the map, four pixels. A larger network knows more kinds of surfaces, with
+# the same code.

@@ -51,7 +51,7 @@ def map_of(name, stage):
 # %%
 # A classifier halves its map at each stage, because in the end it needs one answer for
 # the whole image. A segmentation trunk cannot afford that. Instead of the last
-# reductions it spreads its filters (dilation), and so sees as far without losing
+# reductions it spreads its filters (dilation), which see as far without losing
 # positions. The trunk of a detector is a classifier with other weights; maps of several
 # sizes are added after it.
 

@@ -4,9 +4,9 @@ The same or not? Verification by distance
 
 A face can unlock a phone although no classifier was ever trained on it, because its
 embedding is *near* the stored one. Verification means deciding whether two images show
-the same thing, even a thing that was unknown during training. scikit-learn comes
-without photographs of people, so this page verifies scanned digits first, and then
-faces, if they are already on the disk.
+the same thing, even a thing that was unknown during training. scikit-learn
+includes no photographs of people, so this page verifies scanned digits first, and then
+faces, if they are already on this machine.
 """
 
 import matplotlib.pyplot as plt
@@ -107,7 +107,7 @@ for said, kind in ((True, "the same"), (False, "different")):
 
 # %%
 # The two kinds of error are no longer equally frequent: new classes may be closer
-# together than those that set the threshold. So set it on things like those to come,
+# together than those that set the threshold. So set it on things like those you expect,
 # and report both errors. These are the worst pairs of each kind:
 
 fig, axes = plt.subplots(2, 6, figsize=(9, 3.2))

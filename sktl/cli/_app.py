@@ -20,7 +20,7 @@ from sktl.cli._terminal import complain
 from sktl.exceptions import SktlError
 
 _FAILED, _INTERRUPTED = 1, 130
-# Warnings that a user of the command can do nothing about.
+# Warnings that a user of the command cannot act on.
 _FOR_DEVELOPERS = (
     *(DeprecationWarning, FutureWarning, ImportWarning, PendingDeprecationWarning),
     ResourceWarning,
@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
                 complain("interrupted; no file is half-written.")
                 raise typer.Exit(_INTERRUPTED) from None
             except BrokenPipeError:
-                raise  # whoever reads our output has read enough
+                raise  # the reader of our output has stopped
             except (SktlError, OSError, ValueError, MemoryError) as error:
                 if os.environ.get("SKTL_DEBUG"):
                     raise

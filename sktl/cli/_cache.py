@@ -41,7 +41,7 @@ def prune(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Delete the embeddings that have not been used for longest."""
+    """Delete the least recently used embeddings."""
     store = EmbeddingStore(path)
     _show_deleted(store, store.prune(max_bytes), as_json)
 

@@ -71,7 +71,7 @@ def compare(
     image_size: options.ImageSize = None,
     folds: options.Folds = 5,
     repeats: Annotated[
-        int, typer.Option(min=1, help="How often to repeat the cross-validation.")
+        int, typer.Option(min=1, help="How many times to run the cross-validation.")
     ] = 1,
     per_class: options.PerClass = None,
     group_duplicates: Annotated[
@@ -95,8 +95,8 @@ def compare(
     """Find out how well a folder of images can be classified, and by which model.
 
     Compares heads on frozen features and fine-tuned networks with simple
-    baselines: the most frequent class, small pixels, colors, and an untrained
-    network. All are judged on the same splits, with confidence intervals and
+    baselines: the most frequent class, small pixels, colours, and an untrained
+    network. All are scored on the same splits, with confidence intervals and
     costs.
     """
     _run(
@@ -186,7 +186,7 @@ def train(
 
 
 def show_answer(comparison, answer: dict, as_json: bool) -> None:
-    """Print the answer for programs, or as a table and sentences for people."""
+    """Print the answer as JSON, or as a table and sentences."""
     if as_json:
         show_json({**answer, "best": comparison.best_name_, "table": comparison.table})
         return

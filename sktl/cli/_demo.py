@@ -40,7 +40,7 @@ def demo(
     Compares frozen features, fine-tuning and baselines, prints a table and
     writes a report with pictures. The digits come with scikit-learn; the
     network, lenet5, comes with sktl and was trained on other digits (MNIST).
-    It sees each image once, however many heads and folds use its embedding.
+    The network sees each image once, whatever the number of heads and folds.
     """
     from sklearn.datasets import load_digits
 

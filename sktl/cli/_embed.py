@@ -73,7 +73,7 @@ def embed(
     from sktl.features import PretrainedFeatures
 
     if output.suffix not in _SUFFIXES:
-        raise CommandError(f"{str(output)!r} has to end in {', '.join(_SUFFIXES)}.")
+        raise CommandError(f"{str(output)!r} must end in {', '.join(_SUFFIXES)}.")
     if output.suffix == ".parquet":
         import_extra("pyarrow.parquet", "parquet", "A .parquet file")
     if on_error not in ("raise", "nan"):

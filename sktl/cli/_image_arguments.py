@@ -1,4 +1,4 @@
-"""The images that a command line names, with and without classes."""
+"""The images named on the command line, with and without classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LabelledImages:
 def load_labelled(
     folder: Path, per_class: int | None, skip_unreadable: bool, seed: int
 ) -> LabelledImages:
-    """Load a folder of classes, or as much of it as is wanted."""
+    """Load a folder of classes, or a part of it."""
     data = load_image_folder(folder)
     is_test = np.zeros(len(data.paths), dtype=bool)
     if "train" in data:

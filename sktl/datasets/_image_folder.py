@@ -41,7 +41,7 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
     splits : {"auto"} or bool, default="auto"
         Whether the folders in ``path`` are splits (``train``, ``val`` and ``test``,
         or ``training``, ``valid``, ``validation``, ``dev``, ``testing``) rather than
-        classes. ``"auto"`` takes them for splits if all have such names; ``True``
+        classes. ``"auto"`` reads them as splits if all have such names; ``True``
         ignores other folders; ``False`` reads every folder as a class.
 
     Returns
@@ -51,7 +51,7 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
 
         paths, data : ndarray of str, dtype object
             The images, sorted by split, class and name; absolute only if ``path`` is.
-            Both names are the same array.
+            Both names refer to the same array.
         target : ndarray of int
             The class of each image, an index into ``target_names``.
         target_names : list of str
@@ -61,8 +61,8 @@ def load_image_folder(path, *, splits="auto") -> Bunch:
         train, val, test : Bunch, only with those splits
             ``paths``, ``data``, ``target`` and ``target_names`` of one split.
         skipped, n_skipped : list of str, int
-            The files that were left out, and their number: hidden files, files without
-            the name of an image, and files outside class folders.
+            The files that were left out, and their number: hidden files, files not
+            named like an image, and files outside class folders.
         DESCR : str
             A summary to print.
 
@@ -133,7 +133,7 @@ def list_images(path) -> list[str]:
     Returns
     -------
     paths : list of str
-        Files with the name of an image, sorted, without hidden ones.
+        The visible files that are named like an image, sorted.
 
     Examples
     --------
@@ -191,7 +191,7 @@ def _classes(top: str, folders: list[str], skipped: list[str]) -> Classes:
     if empty:
         raise ImageInputError(
             f"{top!r} has class folders without any image: {empty}. Remove them, or "
-            "add their images."
+            "add images."
         )
     return classes
 
@@ -220,7 +220,7 @@ def _subfolders(folder: str, skipped: list[str]) -> list[str]:
 
 
 def _entries(folder: str) -> list[os.DirEntry]:
-    """Return what is in a folder, sorted by name."""
+    """Return the entries of a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -231,7 +231,7 @@ def _entries(folder: str) -> list[os.DirEntry]:
 
 
 def _is_hidden(name: str) -> bool:
-    """Tell whether a file or folder is not meant to be seen."""
+    """Tell whether a file or folder is hidden."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -241,7 +241,7 @@ def _is_image(name: str) -> bool:
 
 
 def _bunch(root: str, found: dict[str, Classes], skipped: list[str]) -> Bunch:
-    """Return what was found as a Bunch, with a summary in words."""
+    """Return the images found as a Bunch, with a summary."""
     names = sorted(set().union(*found.values()))
     lines = [f"{root}: {len(names)} classes"]
     for split, classes in found.items():

@@ -1,4 +1,4 @@
-"""Displays like scikit-learn's: what a model of images does, in pictures.
+"""Displays like scikit-learn's: pictures of what a model does with images.
 
 Each display has ``from_estimator``, or another constructor from what was computed
 elsewhere, and ``plot(ax=None)``. Drawing needs matplotlib: ``pip install 'sktl[viz]'``.
@@ -6,7 +6,7 @@ elsewhere, and ``plot(ax=None)``. Drawing needs matplotlib: ``pip install 'sktl[
 
 from sktl.inspection._activation_map import ActivationMapDisplay
 
-# Names as themselves: for sktl.report, not part of the public API.
+# Imported as themselves: for sktl.report, not part of the public API.
 from sktl.inspection._classes import turns_of as turns_of
 from sktl.inspection._embedding_map import EmbeddingMapDisplay
 from sktl.inspection._fitted_steps import embeddings_of as embeddings_of

@@ -55,7 +55,7 @@ class ActivationMapDisplay:
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        Where the pictures are.
+        Where the pictures are drawn.
 
     text_ : list of list of matplotlib Text
         The lines under each pair of pictures.
@@ -110,7 +110,7 @@ class ActivationMapDisplay:
 
     @property
     def strongest(self) -> float:
-        """The contribution that has the full colour: nearly the largest of all."""
+        """The contribution drawn in full colour: nearly the largest of all."""
         return float(np.quantile(np.abs(self.maps), 0.98)) or 1.0
 
     def overlay(self, k: int) -> np.ndarray:
@@ -128,7 +128,7 @@ class ActivationMapDisplay:
         display_labels=None,
         **plot_params,
     ) -> ActivationMapDisplay:
-        """Split the scores of a fitted estimator into image positions.
+        """Split the scores of a fitted estimator by image position.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class ActivationMapDisplay:
             Where to draw; None makes a figure.
 
         n_images : int, default=12
-            Images to show, as far as there is room.
+            Images to show at most; fewer if there is no room.
 
         Returns
         -------
@@ -302,7 +302,7 @@ def _split(estimator, X, images: ImageRows) -> tuple[FeatureMaps, LinearScores]:
 
 
 def _true_names(y, labels, names: list[str], images: ImageRows) -> list[str] | None:
-    """Return the names of the true classes; unknown classes go by their labels."""
+    """Return the names of the true classes; unknown classes keep their labels."""
     if y is None:
         return None
     check_consistent_length(images, y)
@@ -325,7 +325,7 @@ def _codes(target, labels: np.ndarray, n: int) -> np.ndarray:
     if (codes < 0).any():
         unknown = wanted[codes < 0].tolist()[0]
         raise ValueError(
-            f"target: the estimator knows no class {unknown!r}. Its classes are "
+            f"target: the estimator has no class {unknown!r}. Its classes are "
             f"{', '.join(map(repr, labels[:20].tolist()))}."
         )
     return codes

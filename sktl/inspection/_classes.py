@@ -1,4 +1,4 @@
-"""Classes as a reader meets them: their names, colours and marks."""
+"""How classes appear in pictures: their names, colours and marks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def colour_of(i: int) -> str:
 
 
 def mark_of(i: int) -> str:
-    """Return the mark of the i-th class: colours repeat, pairs with marks do not."""
+    """Return the mark of the i-th class: colours repeat, pairs of both do not."""
     return MARKS[i // len(COLOURS) % len(MARKS)] if i >= 0 else "."
 
 
@@ -69,7 +69,7 @@ def codes_of(y, labels: np.ndarray, what: str) -> np.ndarray:
 
 
 def turns_of(codes: np.ndarray) -> np.ndarray:
-    """Return for each row how many rows of its class come before it."""
+    """Return how many rows of the same class come before each row."""
     turns = np.empty(len(codes), dtype=int)
     for code in np.unique(codes):
         own = np.flatnonzero(codes == code)

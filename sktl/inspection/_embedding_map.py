@@ -1,4 +1,4 @@
-"""``EmbeddingMapDisplay``: images near those that a network finds alike."""
+"""``EmbeddingMapDisplay``: similar images lie near each other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EmbeddingMapDisplay:
         Where the images lie; NaN for those without an embedding.
 
     method : str
-        What made the positions, to be named in the title.
+        The method that gave the positions, for the title.
 
     axis_labels : (str, str), default=("", "")
         What the axes mean, if anything.
@@ -141,8 +141,8 @@ class EmbeddingMapDisplay:
             The images, for pictures; None draws points only.
 
         method : {"pca", "tsne", "umap"} or transformer, default="pca"
-            How to get to two dimensions. ``"umap"`` needs the package umap-learn; any
-            object with ``fit_transform`` will do.
+            How to reduce to two dimensions. ``"umap"`` needs the package umap-learn; an
+            object with ``fit_transform`` works too.
 
         display_labels : list of str, dict or None, default=None
             Names of the classes, in the order of the sorted labels or by label.
@@ -224,7 +224,7 @@ class EmbeddingMapDisplay:
     def plot(
         self, ax=None, *, n_images=80, image_size=0.38, max_classes=20, random_state=0
     ) -> EmbeddingMapDisplay:
-        """Draw points, and pictures in place of points as far as none overlap.
+        """Draw points, and pictures in place of points where they do not overlap.
 
         Parameters
         ----------
@@ -232,7 +232,7 @@ class EmbeddingMapDisplay:
             Where to draw; None makes a figure.
 
         n_images : int, default=80
-            Pictures to place at most. Classes take turns.
+            Pictures to show at most. Classes take turns.
 
         image_size : float, default=0.38
             Longer side of a picture in inches.
@@ -328,7 +328,7 @@ class EmbeddingMapDisplay:
 def _window(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners of the part of the plane to show: nearly all positions.
 
-    A few outliers would press all other images into a spot.
+    A few outliers would squeeze all other images into one spot.
     """
     low, high = positions.min(axis=0), positions.max(axis=0)
     inner_low, inner_high = np.quantile(positions, (0.02, 0.98), axis=0)
@@ -372,7 +372,7 @@ def _in_two_dimensions(
             )
         from umap import UMAP
 
-        method = UMAP(random_state=random_state, n_jobs=1)  # what a seed asks for
+        method = UMAP(random_state=random_state, n_jobs=1)  # a seed needs one job
     elif isinstance(method, str):
         raise ValueError(
             f"method={method!r} is unknown. Choose 'pca', 'tsne', 'umap' or pass a "

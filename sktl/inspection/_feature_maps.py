@@ -26,8 +26,8 @@ class FeatureMaps:
     def of(cls, estimator, X, images: ImageRows) -> FeatureMaps:
         """Return the maps of a ``PretrainedFeatures`` or a fine-tuned estimator.
 
-        They are the output of the last stage that has positions. If their mean is not
-        the embedding, that is an error.
+        They are the output of the last stage that has positions. It is an error if
+        their mean is not the embedding.
         """
         import torch
 
@@ -43,7 +43,7 @@ class FeatureMaps:
         stages = info.stages[: info.stages.index(last) + 1]
         for stage in reversed(stages):
             output = trained.get(stage)
-            if output is None:  # frozen; not cached: a few large maps, wanted once
+            if output is None:  # frozen; not cached: a few large maps, needed once
                 wanted = replace(part, layers=(stage,), pool="none")
                 output = activations(
                     images, wanted, device=estimator.device, cache=None
@@ -58,7 +58,7 @@ class FeatureMaps:
                 "a larger image_size."
             )
         means = maps.mean(axis=(2, 3), dtype=np.float64)
-        # Two ways to one average: of rounded maps here, inside the network there.
+        # The same average twice: of rounded maps here, inside the network there.
         rtol = 1e-3 if part.precision == "float32" else 5e-2
         same = means.shape == embeddings.shape
         if not same or not np.allclose(
@@ -66,7 +66,7 @@ class FeatureMaps:
         ):
             after = stages[stages.index(stage) + 1 :]
             names = ", ".join(map(repr, after))
-            why = f"the stage{'s' * (len(after) > 1)} {names} came in between"
+            why = f"the stage{'s' * (len(after) > 1)} {names} came after it"
             raise ActivationMapError(
                 f"The embedding of {info.name!r} is not the average of its last "
                 f"feature map, that of {stage!r}: {why if after else 'they differ'}. "
@@ -81,7 +81,7 @@ def _check_average(features: PretrainedFeatures) -> None:
     if features.pool != "avg":
         raise ActivationMapError(
             f"PretrainedFeatures(pool={features.pool!r}): only averages can be split "
-            "into image positions. Use pool='avg'."
+            "by image position. Use pool='avg'."
         )
     if len(features.layers_) > 1:
         raise ActivationMapError(
@@ -109,7 +109,7 @@ def head_of(net) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _outputs(net, X, modules, *, inputs: bool = False) -> dict[str, np.ndarray]:
-    """Return what named modules put out, or take in, while a net sees X."""
+    """Return the outputs, or inputs, of named modules while a net sees X."""
     batches: dict[str, list] = {}
     kept: dict[str, list] = {}
 
@@ -125,7 +125,7 @@ def _outputs(net, X, modules, *, inputs: bool = False) -> dict[str, np.ndarray]:
     try:
         for predicted in net.forward_iter(X):
             for name, parts in batches.items():
-                # Batches may have been filled up to equal sizes, at the end.
+                # Batches may be padded at the end, to equal sizes.
                 rows = np.concatenate(parts)[: len(predicted)]
                 kept.setdefault(name, []).append(rows)
             batches.clear()

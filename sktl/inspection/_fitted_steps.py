@@ -25,7 +25,7 @@ class Step:
         return f"{self.name!r} ({type(self.estimator).__name__})"
 
     def transform(self, X):
-        """Return what the step makes of X, which may be an array instead of a frame."""
+        """Return the output of the step for X, which may be an array, not a frame."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             return self.estimator.transform(X)
@@ -34,7 +34,7 @@ class Step:
 def steps_of(estimator) -> list[Step]:
     """Return the steps of a fitted estimator, whatever is wrapped around them.
 
-    Searches give their best estimator; nested pipelines are unrolled.
+    A search stands for its best estimator, and nested pipelines are flattened.
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "best_estimator_"):

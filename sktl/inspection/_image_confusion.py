@@ -43,7 +43,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
         each pair, the most confident first.
 
     images : ImageRows
-        The images that the rows of the pairs stand for.
+        The images, to which the rows of the pairs refer.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
 
     text_ : dict of (int, int) to matplotlib Text
         The counts written in the matrix, by the positions of their classes; the
-        number of classes stands for the classes that are counted together.
+        number of classes is the position of those counted together.
 
     shown_ : dict of (int, int) to tuple of int
         The rows of X shown as pictures, by true and predicted class.
@@ -115,10 +115,10 @@ class ImageConfusionDisplay(PredictionsDisplay):
             figure.
 
         n_pairs : int, default=6
-            Pairs of classes to show pictures of, as far as there is room.
+            Pairs of classes to show at most; fewer if there is no room.
 
         n_examples : int, default=5
-            Pictures of each pair, as far as there is room.
+            Pictures of each pair at most; fewer if there is no room.
 
         max_classes : int, default=20
             Classes that get a row of their own: those of the most frequent
@@ -151,7 +151,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
         self._draw_matrix(counts, size)
         self._draw_names(names, size, label)
         note = "shade: share of the true class"
-        more = f"{note}; mistakes on a scale of their own"
+        more = f"{note}; mistakes on their own scale"
         note = more if widest([more], SMALL) < left + size - 0.15 else note
         y = panel.top - size - below - 0.42
         panel.text(left + size, y, note, SMALL, color=MUTED, ha="right")
@@ -159,11 +159,11 @@ class ImageConfusionDisplay(PredictionsDisplay):
         return self
 
     def _grouped(self, max_classes: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Return the classes to show, their counts and names; the rest as one."""
+        """Return the classes to show, their counts and names; the others as one."""
         matrix, n = self.confusion_matrix, len(self.confusion_matrix)
         if n <= max_classes:
             return np.arange(n), matrix, list(self.display_labels)
-        # Both classes of the most frequent confusions, as far as there is room.
+        # Both classes of the most frequent confusions, while there is room.
         both = [i for pair in self.pairs for i in (pair.true, pair.predicted)]
         ranked = list(dict.fromkeys([*both, *range(n)]))
         shown = np.sort(ranked[: max(1, max_classes)])
@@ -181,7 +181,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
         n, n_shown = len(counts), len(self.classes_shown_)
         share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         hit = np.eye(n, dtype=bool)
-        # Mistakes are rare where all is well: their shades have a scale of their own.
+        # Mistakes are rare in a good model, so they are shaded on their own scale.
         mistakes = share[:n_shown, :n_shown][~hit[:n_shown, :n_shown]]
         strongest = max(mistakes.max(initial=0.0), 1e-9)
         strength = np.where(hit, share, 0.12 + 0.88 * share / strongest) * 0.9
@@ -241,7 +241,7 @@ class ImageConfusionDisplay(PredictionsDisplay):
 
 
 def _heading(n: int, true: str, predicted: str, room: float) -> str:
-    """Return a line about a confused pair, its names shortened if they have to be."""
+    """Return a line about a confused pair, its names shortened if necessary."""
     times = "once" if n == 1 else f"{n} times"
     words = "{} mistaken for {}, " + times if room > 2 else "{} → {}: " + str(n)
     if widest([words.format(true, predicted)], BODY) > room:

@@ -28,10 +28,10 @@ class LabelCurveDisplay:
 
     scores : dict of str to ndarray of shape (n_sizes, n_draws)
         Scores of each estimator on held-out images. Draw i holds the same images for
-        all estimators, and those of a smaller size are among those of a larger one.
+        all estimators, and a larger size includes the images of a smaller one.
 
     score_name : str, default="score"
-        What the scores are.
+        The name of the score.
 
     n_classes : int or None, default=None
         Number of classes.
@@ -118,7 +118,7 @@ class LabelCurveDisplay:
             Draws the parts and the labels.
 
         n_jobs : int, default=None
-            Fits to run at a time.
+            Fits to run in parallel.
 
         **plot_params : dict
             Passed to :meth:`plot`, such as ``ax``.

@@ -1,4 +1,4 @@
-"""Scores as linear functions of embeddings, found by trying and then checked."""
+"""Scores as linear functions of embeddings, found by probing, then checked."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ class LinearScores:
 
     @classmethod
     def of(cls, function: Callable, inputs: np.ndarray) -> LinearScores | None:
-        """Return what equals ``function``; None if it is not linear plus a constant.
+        """Return ``function`` as scores; None if it is not linear plus a constant.
 
         The function is evaluated at 0 and along each axis, and compared on the inputs
-        and on points between and beyond them. So no list of estimators is needed, and
-        none can be wrong about a setting of one of them.
+        and on points between and beyond them, so it needs no list of estimators.
         """
         inputs = np.asarray(inputs, dtype=np.float64)
         n, scale = inputs.shape[1], np.abs(inputs).mean() or 1.0
@@ -67,7 +66,7 @@ class LinearScores:
         return cls(weight, bias)
 
     def per_class(self, n_classes: int) -> LinearScores:
-        """Return a score for each class; of two classes, one opposes the other."""
+        """Return a score for each class; of two classes, one is minus the other."""
         weight, bias = self.weight, self.bias
         if n_classes != 2:
             return self
@@ -82,7 +81,7 @@ def _scores(head: Step) -> Callable:
         return head.estimator.predict
     if not hasattr(head.estimator, "decision_function"):
         raise ActivationMapError(
-            f"The head {head} has no decision_function, whose scores a map could "
+            f"The head {head} has no decision_function that a map could "
             f"explain. Heads with exact maps are {_HEADS}."
         )
     return head.estimator.decision_function
@@ -94,7 +93,7 @@ def _not_linear(head: Step) -> str:
     kernel = getattr(head.estimator, "kernel", None)
     if kernel == "linear":
         return (
-            f"{reason}: with more than two classes, SVC counts the votes of its pairs. "
+            f"{reason}: with more than two classes, SVC counts votes of class pairs. "
             "LinearSVC or LogisticRegression give scores that have exact maps."
         )
     if kernel is not None:
@@ -106,6 +105,6 @@ def _not_linear(head: Step) -> str:
 
 
 def _matrix(values) -> np.ndarray:
-    """Return values as a matrix of floats, one column where they are a vector."""
+    """Return values as a matrix of floats, one column for a vector."""
     values = np.asarray(values, dtype=np.float64)
     return values[:, None] if values.ndim == 1 else values

@@ -43,7 +43,7 @@ class MistakesDisplay(PredictionsDisplay):
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        Where the pictures are.
+        Where the pictures are drawn.
 
     text_ : list of list of matplotlib Text
         The lines under each picture.
@@ -100,7 +100,7 @@ class MistakesDisplay(PredictionsDisplay):
             Where to draw; None makes a figure.
 
         n_images : int, default=15
-            Pictures to show, as far as there is room.
+            Pictures to show at most; fewer if there is no room.
 
         Returns
         -------
@@ -124,7 +124,7 @@ class MistakesDisplay(PredictionsDisplay):
         return self
 
     def _heading(self, n: int) -> str:
-        """Return a title that counts."""
+        """Return a title with counts."""
         total, n_images = len(self.rows), len(self.images)
         if not total:
             return f"No mistakes in {n_images} images"
@@ -135,7 +135,7 @@ class MistakesDisplay(PredictionsDisplay):
         """Return the lines under a picture and their colours."""
         last = f"row {self.rows[k]}"
         if self.confidence is not None:
-            # 100% would be a claim that no classifier makes.
+            # No classifier is 100% certain.
             percent = min(100 * self.confidence[k], 99.9)
             words = f"{percent:.{1 if percent >= 99 else 0}f}%"
             if self.confidence_kind == "margin":

@@ -27,11 +27,11 @@ class Panel:
     """A rectangle of a figure whose coordinates are inches from its lower left corner.
 
     matplotlib's layout engines can neither divide the axes that a user passes nor
-    decide how many pictures fit there. Text has a size in points whatever the axes, so
+    decide how many pictures fit there. Text has a size in points, whatever the axes, so
     both are computed in units of length.
 
-    The panel takes the place of ``ax``; for None, ``width`` and ``height`` are the size
-    of a new figure. Errors say ``what`` needs it.
+    The panel takes the place of ``ax``. If that is None, ``width`` and ``height`` are
+    the size of a new figure. Errors name ``what`` needs the panel.
     """
 
     def __init__(self, what: str, ax: Axes | None, width: float, height: float):
@@ -55,7 +55,7 @@ class Panel:
         self.top = height - 0.2 - TITLE * LINE
         ax.set_axis_off()
         ax.set(xlim=(0, width), ylim=(0, height))
-        # A window that is resized keeps the proportions of the pictures.
+        # Resizing the window keeps the proportions of the pictures.
         ax.set_aspect("equal", anchor="C")
 
     def axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -96,7 +96,7 @@ class Panel:
     def gallery(
         self, items: Iterable, n: int, cell: tuple, side: float, top: float
     ) -> list[list[Text]]:
-        """Draw pictures above their captions, row by row, as far as there is room.
+        """Draw pictures above their captions, row by row, while there is room.
 
         Each of the ``n`` items holds the pictures of a cell, which has the size that
         :func:`cell_size` gives, and the lines of its caption with their colours.
@@ -130,7 +130,7 @@ def cell_size(side: float, n_pictures: int, n_lines: int) -> tuple[float, float]
 def draw_image(
     ax: Axes, pixels: np.ndarray, extent: tuple, frame: str | None = None, zorder=2
 ) -> None:
-    """Draw pixels at a place of axes whose limits are set."""
+    """Draw pixels at a place in axes with fixed limits."""
     from matplotlib.patches import Rectangle
 
     image = ax.imshow(pixels, extent=extent, aspect=ax.get_aspect(), zorder=zorder)

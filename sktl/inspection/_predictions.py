@@ -70,7 +70,7 @@ class Predictions:
 
     @classmethod
     def by(cls, estimator, X, y, display_labels=None) -> Predictions:
-        """Let a fitted classifier predict."""
+        """Predict with a fitted classifier."""
         if not hasattr(estimator, "classes_"):
             raise ValueError(
                 f"{type(estimator).__name__} is not a fitted classifier: it has no "
@@ -113,7 +113,7 @@ def _margin(scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
 
 class PredictionsDisplay(ABC):
-    """What displays of predictions share; each has its own ``compute`` and ``plot``."""
+    """Base of the displays of predictions, which add ``compute`` and ``plot``."""
 
     @classmethod
     @abstractmethod
@@ -131,7 +131,7 @@ class PredictionsDisplay(ABC):
         estimator : fitted classifier
             A pipeline, a fine-tuned estimator, or a search over them. Its confidence
             comes from ``predict_proba``, or else from ``decision_function``. Without
-            either, mistakes come in the order of X.
+            either, mistakes are in the order of X.
 
         X : array-like of images
             Images it was not fitted to.
@@ -173,7 +173,7 @@ class PredictionsDisplay(ABC):
             The images.
 
         y_true, y_pred : array-like of shape (n_samples,)
-            Their classes, and those predicted, as by
+            Their classes, and the predicted ones, as from
             :func:`~sklearn.model_selection.cross_val_predict`.
 
         y_proba : array-like of shape (n_samples,) or (n_samples, n_classes), \

@@ -29,7 +29,7 @@ class Thumbnails:
             return _cross(min(self.side, 64))
         if pixels.ndim not in (2, 3) or 0 in pixels.shape:
             return _cross(min(self.side, 64))
-        if pixels.dtype != np.uint8:  # on the scale on which a network would see them
+        if pixels.dtype != np.uint8:  # on the scale that a network would see
             full = 65535.0 if pixels.dtype == np.uint16 else 1.0
             low, high = self._value_range if self.images.scaled else (0.0, full)
             unit = np.nan_to_num((pixels.astype(np.float64) - low) / (high - low))
@@ -43,7 +43,7 @@ class Thumbnails:
 
     @cached_property
     def _value_range(self) -> tuple[float, float]:
-        """What is black and white; a sample of the images is enough to learn it."""
+        """The values of black and white, learned from a sample of the images."""
         n = len(self.images)
         few = np.linspace(0, n - 1, min(100, n)).astype(int)
         return learn_value_range(self.images.take(np.unique(few))) or (0.0, 1.0)

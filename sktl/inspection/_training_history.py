@@ -31,7 +31,7 @@ class TrainingHistoryDisplay:
         holds the numbers of the epochs; epoch 0 is before the first step.
 
     best_epoch : int or None, default=None
-        The epoch whose weights were kept, if one was chosen.
+        The epoch whose weights were kept, with early stopping.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class TrainingHistoryDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None) -> TrainingHistoryDisplay:
-        """Draw how a fitted estimator was trained.
+        """Draw the training history of a fitted estimator.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class TrainingHistoryDisplay:
         """
         rows = list(history)
         if not rows:
-            raise ValueError("The history holds no epoch.")
+            raise ValueError("The history has no epochs.")
         curves = {
             name: np.array([row.get(name, np.nan) for row in rows], dtype=float)
             for name, value in rows[0].items()
@@ -179,7 +179,7 @@ class TrainingHistoryDisplay:
         """Draw one group of curves."""
         epochs = np.asarray(self.curves["epoch"])
         for i, measure in enumerate(measures):
-            # Training and validation look alike in all axes.
+            # Training and validation have the same look in all axes.
             k = i if len(measures) > 2 else int(measure.startswith("valid"))
             values = np.asarray(self.curves[measure], dtype=float)
             known = np.isfinite(values)
@@ -195,7 +195,7 @@ class TrainingHistoryDisplay:
         ax.set_xlim(epochs.min() - pad, epochs.max() + pad)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if len(measures) > 1:
-            # Above the axes: inside, a legend would hide some curve or other.
+            # Above the axes: inside, a legend would hide part of a curve.
             how = {"loc": "lower right", "bbox_to_anchor": (1, 0.98), "frameon": False}
             how |= {"borderaxespad": 0, "borderpad": 0, "fontsize": SMALL}
             ax.legend(ncols=len(measures), **how)

@@ -38,7 +38,7 @@ _MOST_FOR_KERNELS = 5000
 
 @dataclass(eq=False)
 class Candidate:
-    """One way to learn the targets, and what it did on every split.
+    """One way to learn the targets, and its results on every split.
 
     ``features`` is a function of each image alone, computed once; None means that the
     model itself takes images. ``grid`` is what an inner search chooses from.
@@ -70,11 +70,11 @@ class Candidate:
 
     @property
     def rank(self) -> float:
-        """The mean score for sorting: one that is not defined comes last."""
+        """The mean score for sorting: an undefined one comes last."""
         return float(np.nan_to_num(self.scores.mean(), nan=-np.inf))
 
     def held_out(self, what: str, splits: list[Split], out: np.ndarray) -> np.ndarray:
-        """Fill in what was predicted for each image, the first time it was held out."""
+        """Fill in the predictions made for each image when it was first held out."""
         for (_, test), result in reversed(list(zip(splits, self.results, strict=True))):
             out[test] = getattr(result, what)
         return out
@@ -92,7 +92,7 @@ class Candidate:
     def row(
         self, best: Candidate, splits: list[Split], scoring: str, confidence: float
     ) -> dict:
-        """Return the facts of the candidate for a table."""
+        """Return the row of the candidate in the table."""
         extraction, results = self.extraction, self.results
         score = score_interval(self.scores, splits, scoring, confidence)
         difference = corrected_interval(self.scores - best.scores, splits, confidence)
@@ -184,7 +184,7 @@ def make_candidates(
             candidates.append(on_features(kind, features, strongest, **facts))
         elif kind == "untrained":
             first = extractors[0]
-            # Modules and networks without weights would only be compared twice.
+            # A module, or a network without weights, would only be compared twice.
             if isinstance(first.backbone, str) and first.weights is not None:
                 random = clone(first).set_params(weights=None, random_state=seed)
                 name = f"untrained {first.backbone}"

@@ -77,7 +77,7 @@ def compare(
 
     Can this be learned, how well, by which strategy and at what cost? All candidates
     are fitted and scored on the same splits. Parameters of heads are chosen inside
-    each training part, so that no choice has seen the test images.
+    each training part, so no choice has seen the test images.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ def compare(
         - ``"pixels"``: a head on 16 x 16 pixels;
         - ``"colors"``: a head on the histogram of colours;
         - ``"untrained"``: a head on the first backbone with random weights, unless
-          this has random weights anyway.
+          it has random weights anyway.
 
     task : {"auto", "classification", "regression"}, default="auto"
-        What y holds; ``"auto"`` takes floats with fractions for numbers.
+        What y holds; ``"auto"`` reads floats with fractions as numbers.
     weights, image_size, image_shape, cache, device
         Passed to every estimator. A dict gives weights by the name of the backbone;
         backbones it does not name get ``"default"``.
@@ -114,7 +114,7 @@ def compare(
     cv : int, splitter or iterable, default=5
         An int means shuffled folds, stratified by class.
     n_repeats : int, default=1
-        How often to draw new folds, if ``cv`` is an int.
+        How many times to draw folds, if ``cv`` is an int.
     inner_cv : int, default=3
         Folds of a training part on which parameters are chosen.
     groups : array-like of shape (n_samples,), default=None
@@ -122,7 +122,7 @@ def compare(
         split, outer and inner.
     duplicates : {"warn", "group", "ignore"}, default="warn"
         What to do about copies and near-copies (see :func:`duplicate_groups`): warn
-        of those on both sides of a split, keep them together, or do not look.
+        if they are on both sides of a split, keep them together, or skip the search.
     scoring : str, callable or None, default=None
         The score. None is accuracy, or R² for numbers.
     confidence : float, default=0.95
@@ -144,9 +144,9 @@ def compare(
 
     Notes
     -----
-    Each image goes through each network once, whatever the splits; frozen features are
-    a function of the image alone. Fine-tuning runs once for each split and takes most
-    of the time. :func:`rank_backbones` compares many backbones by one cheap probe.
+    Each image goes through each network once, whatever the splits, because frozen
+    features depend on the image alone. Fine-tuning runs once for each split and takes
+    most of the time. :func:`rank_backbones` compares many backbones by a cheap probe.
 
     Examples
     --------

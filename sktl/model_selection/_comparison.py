@@ -1,4 +1,4 @@
-"""``Comparison``: what ``compare`` found, as table, numbers, picture and advice."""
+"""``Comparison``: what ``compare`` found, as a table, numbers, a plot and advice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sktl.model_selection._cross_validation import (
     is_at_most_one,
 )
 
-# Colours that differ for the colour-blind, in print and on a dark page (Okabe, Ito).
+# Distinct to the colour-blind, in print and on a dark page (Okabe and Ito).
 _COLORS = {"baseline": "#999999", "frozen": "#0072B2", "fine-tuned": "#D55E00"}
 _MOST_NAMED = 5
 # Key in the rows of a table, heading, and how to write a value.
@@ -80,8 +80,8 @@ class ResultTable:
 class Comparison(ResultTable):
     """What :func:`compare` found, as a table with advice, the best candidate first.
 
-    Differences are paired: all candidates were scored on the same splits. Where the
-    interval of a difference holds 0, it could be chance.
+    Differences are paired: all candidates were scored on the same splits. If the
+    interval of a difference contains 0, the difference could be chance.
 
     Attributes
     ----------
@@ -102,10 +102,10 @@ class Comparison(ResultTable):
           chosen most often.
 
     scores_ : dict of ndarray
-        By name, the scores on each split.
+        The scores on each split, by name.
     predictions_, probabilities_ : dict of ndarray
         By name, a prediction for each image by a model that was not fitted to it (in
-        the first repetition), and the probabilities of ``classes_`` if there are any.
+        the first repetition), and the probabilities of ``classes_``, if available.
     tested_ : ndarray of bool
         The images with such predictions: all, unless ``cv`` leaves some out.
     y_, classes_ : ndarray
@@ -123,7 +123,7 @@ class Comparison(ResultTable):
     estimators_ : dict of estimator
         By name, each candidate with the parameters chosen most often, not fitted.
     warnings_ : list of str
-        Warnings about copies, and those of fits with the candidate and how often.
+        Warnings about copies, and those raised by fits, with candidate and count.
     scoring, task : str
         The score, and ``"classification"`` or ``"regression"``.
     confidence, seconds_ : float
@@ -173,8 +173,7 @@ class Comparison(ResultTable):
     def difference(self, first: str, second: str) -> Interval:
         """Return how much better the first candidate is than the second.
 
-        They go by their names in the table. The result has ``mean``, ``low``, ``high``
-        and ``p_value``.
+        Names are those of the table. Returns ``mean``, ``low``, ``high``, ``p_value``.
         """
         for name in (first, second):
             if name not in self.scores_:
@@ -261,7 +260,7 @@ class Comparison(ResultTable):
             names = [*names[:_MOST_NAMED], f"{len(names) - _MOST_NAMED} others"]
         named = " or ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
         return [
-            f"It cannot be told apart from {named}. The {differences} could be chance."
+            f"It is not clearly better than {named}. The {differences} could be chance."
         ]
 
     def _against_baseline(self, network: dict, baseline: dict) -> str:
@@ -330,7 +329,7 @@ class Comparison(ResultTable):
         return p_value < 1 - self.confidence
 
     def _amount(self, difference: float) -> str:
-        """Return a difference in points, unless the score has no upper end."""
+        """Return a difference in points, unless the score has no upper bound."""
         return (
             points(difference) if is_at_most_one(self.scoring) else f"{difference:.3g}"
         )

@@ -33,7 +33,7 @@ from sktl.engine import images_embedded
 
 Split = tuple[np.ndarray, np.ndarray]
 
-# Scores that are at most 1, by how their names begin.
+# Scores that are at most 1, by the start of their names.
 _AT_MOST_ONE = (
     *("accuracy", "balanced_accuracy", "top_k_accuracy", "f1", "precision", "recall"),
     *("jaccard", "roc_auc", "average_precision", "r2", "R²", "matthews_corrcoef"),
@@ -62,12 +62,12 @@ def read_targets(X, y, groups, task: str) -> tuple[np.ndarray, np.ndarray | None
             "task='regression', or turn the numbers into classes."
         )
     if len(np.unique(y)) < 2:
-        raise ValueError(f"y has one class only, {y[0]!r}. Add images of others.")
+        raise ValueError(f"y has only one class, {y[0]!r}. Add images of others.")
     return y, groups, "classification"
 
 
 def name_of_score(scoring, task: str) -> str:
-    """Return what to call a score in a table."""
+    """Return the name of a score for a table."""
     if scoring is None:
         return "accuracy" if task == "classification" else "R²"
     return (
@@ -87,7 +87,7 @@ def make_splits(
     cv = int(cv)
     if groups is not None and cv > (most := len(np.unique(groups))):
         raise ValueError(
-            f"cv={cv} folds are more than there are groups. Pass cv={most} or less."
+            f"cv={cv} asks for more folds than groups. Pass cv={most} or less."
         )
     if task == "classification":
         _check_classes(y, groups, cv)
@@ -116,8 +116,8 @@ def _check_classes(y: np.ndarray, groups: np.ndarray | None, cv: int) -> None:
         if len(found) < 2:
             raise ValueError(
                 f"All images of class {label!s} are in one group ({found[0]!s}), so "
-                "they cannot be both trained on and tested on. Add images of it from "
-                "another group, or leave the class out."
+                "no split can hold some in each part. Add images of it from another "
+                "group, or leave the class out."
             )
 
 
@@ -147,7 +147,7 @@ def _shuffled_folds(
 
 @dataclass
 class SplitResult:
-    """What a candidate did on the test rows of one split, and what it cost."""
+    """The results of a candidate on the test rows of one split, and their cost."""
 
     score: float
     predictions: np.ndarray
@@ -265,8 +265,8 @@ def score_interval(
 ) -> Interval:
     """Return mean and interval of scores, cut off at the best possible score.
 
-    When all folds agree, nothing is known about the spread between them. A share of
-    images is then as uncertain as the number of images makes it.
+    If all folds agree, they say nothing about the spread. The interval of a share of
+    images then follows from the number of images alone.
     """
     found = corrected_interval(scores, splits, confidence)
     if found.low == found.high and scoring.startswith(_SHARES_OF_IMAGES):
@@ -286,7 +286,7 @@ def is_at_most_one(scoring: str) -> bool:
 
 
 def _mean_sizes(splits: list[Split]) -> tuple[float, float]:
-    """Return how many rows are trained on and tested on, on average."""
+    """Return the mean sizes of the training and test parts."""
     return (
         float(np.mean([len(train) for train, _ in splits])),
         float(np.mean([len(test) for _, test in splits])),

@@ -41,8 +41,8 @@ def duplicate_groups(
     """Find copies and near-copies of images, as groups that a splitter keeps together.
 
     A model remembers a test image of which it has seen a copy in training, and its
-    score is too good. Two images are in one group when their content is the same byte
-    for byte, or when their grey thumbnails are nearly the same up to brightness and
+    score is too good. Two images are in one group if their content is the same byte
+    for byte, or if their grey thumbnails are nearly the same up to brightness and
     contrast. Chains of such pairs are one group, too.
 
     Parameters
@@ -51,10 +51,9 @@ def duplicate_groups(
         Arrays, paths, encoded bytes, PIL images or flattened rows.
     threshold : float, default=0.99
         Similarity from which two images count as copies. 1 finds only exact copies;
-        0.95 finds more, and suits photographs, of which no two different ones are
-        alike.
+        0.95 finds more, and suits photographs: no two different ones come that close.
     features : transformer or None, default=None
-        What to compare by cosine instead of thumbnails: for example
+        Its output is compared by cosine, instead of thumbnails: for example
         ``PretrainedFeatures("resnet50")``, to find different pictures of one object.
         Choose the threshold for these features.
     image_shape, value_range
@@ -76,7 +75,7 @@ def duplicate_groups(
     ImageNet embeddings overlap: photographs of two cats reach 0.94, while a copy at
     half the size falls to 0.86.
 
-    Among images that differ by little, a few pairs above the threshold are not copies:
+    Among images that differ little, a few pairs above the threshold are not copies:
     5 of 1.6 million in scikit-learn's digits, 1 of 2 million in MNIST. Crops by more
     than 1 %, rotations and mirror images are not found. Time grows with the square of
     the number of images, memory does not.
@@ -116,7 +115,7 @@ def describe_leakage(
         f"{np.isin(copies, groups).sum()} images are copies or near-copies "
         f"({images.where(first)} and {images.where(second)}, for example). In "
         f"{n_splits} of {len(splits)} splits a model is tested on an image of which it "
-        "has seen a copy, which flatters the score. Pass duplicates='group' to keep "
+        "has seen a copy, which inflates the score. Pass duplicates='group' to keep "
         "copies together, or remove them."
     ]
 
@@ -136,8 +135,8 @@ def describe_contradictions(
     return [
         f"{n} pair{'s' * (n > 1)} of copies ha{'ve' if n > 1 else 's'} different "
         f"labels: {images.where(first)} is {y[first]!s} and {images.where(second)} is "
-        f"{y[second]!s}. One of each pair is wrong, or the image does not show what "
-        "the label says."
+        f"{y[second]!s}. One label of each pair is wrong, or the image does not "
+        "show what the label says."
     ]
 
 
@@ -183,8 +182,8 @@ def _similar_pairs(vectors: np.ndarray, threshold: float) -> Iterator[np.ndarray
 def _spanning(pairs: np.ndarray) -> np.ndarray:
     """Return at most one pair per row that connects what the given pairs connect.
 
-    Where all images are alike (frames of a film), the pairs are as many as the square
-    of the images.
+    If all images are alike (frames of a film), the number of pairs grows with the
+    square of the number of images.
     """
     if pairs.shape[1] == 0:
         return pairs

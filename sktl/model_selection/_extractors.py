@@ -1,4 +1,4 @@
-"""The networks to choose from, as ``PretrainedFeatures``, and what embedding costs."""
+"""The networks to choose from, as ``PretrainedFeatures``, and the cost of embedding."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_extractors(backbones, weights, **params) -> list[PretrainedFeatures]:
 
 
 def name_of_extractor(extractor: PretrainedFeatures) -> str:
-    """Return what to call a transformer: its backbone, and what is unusual about it."""
+    """Return the name of a transformer: its backbone and unusual settings."""
     name = extractor.backbone
     if not isinstance(name, str):
         name = getattr(name, "__name__", None) or type(name).__name__

@@ -50,7 +50,7 @@ class PlainFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
-        """Learn the pixel scale, where the type of the pixels does not fix it.
+        """Learn the pixel scale, unless the type of the pixels fixes it.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class SmallPixels(PlainFeatures):
 
 
 class ColorHistogram(PlainFeatures):
-    """Count the colours of images, wherever in the image they are.
+    """Count the colours of images, regardless of their positions.
 
     Each feature is the square root of the share of pixels with one hue, saturation and
     brightness. The distance between two such histograms is the Hellinger distance,
@@ -190,7 +190,7 @@ class ColorHistogram(PlainFeatures):
         steps = tuple(self.bins)
         if [isinstance(n, int | np.integer) and n > 0 for n in steps] != [True] * 3:
             raise ValueError(
-                f"bins={self.bins!r} has to be three positive ints: steps of hue, "
+                f"bins={self.bins!r} must be three positive ints: steps of hue, "
                 "saturation and brightness."
             )
         hsv = _hue_saturation_value(np.clip(pixels.reshape(3, -1), 0, 1))

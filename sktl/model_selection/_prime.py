@@ -23,7 +23,7 @@ _OF_NETWORKS = {*PretrainedFeatures().get_params(), *_OF_FINE_TUNING} - {
 
 
 def prime(estimator, X, y=None) -> int:
-    """Embed all that a search or estimator will need, once, in this process.
+    """Embed everything that a search or estimator will need, once, in this process.
 
     Workers of a search with ``n_jobs`` above 1 then find every embedding in the
     store. Only this process loads networks (on the GPU if there is one), and workers
@@ -77,7 +77,7 @@ def prime(estimator, X, y=None) -> int:
             )
         network, is_frozen = clone(network), isinstance(network, PretrainedFeatures)
         if not is_frozen:
-            # All of a fit but its epochs.
+            # Everything that a fit does, except its epochs.
             network.set_params(
                 max_epochs=0, early_stopping=False, train_split=None, verbose=0
             )
@@ -106,7 +106,7 @@ def _networks_in(
 ) -> Iterator[tuple[BaseEstimator, object, tuple[str, ...]]]:
     """Yield every network in an estimator, with the images it will be fitted to.
 
-    ``path`` says by which columns and steps these images came from X.
+    ``path`` holds the columns and steps through which these images came from X.
     """
     if _is_network(estimator):
         yield estimator, X, path
@@ -134,7 +134,7 @@ def _networks_in(
 
 
 def _is_network(estimator) -> bool:
-    """Tell whether an estimator is one of sktl; without importing torch."""
+    """Tell whether an estimator is one of sktl's, without importing torch."""
     return isinstance(estimator, PretrainedFeatures) or hasattr(estimator, "unfreeze")
 
 
@@ -155,7 +155,7 @@ def _parts_of(estimator) -> Iterator[BaseEstimator]:
 
 
 def _space_of(estimator) -> list | None:
-    """Return the grids that a search chooses from; None if it is no search."""
+    """Return the grids that a search chooses from; None if it is not a search."""
     if not hasattr(estimator, "estimator"):
         return None
     space = getattr(estimator, "param_grid", None)
@@ -176,7 +176,7 @@ def _values_that_matter(name: str, values) -> list:
     """Return the values of a parameter that may change a network, at least one."""
     is_of_network = name.rpartition("__")[2] in _OF_NETWORKS
     if not hasattr(values, "rvs"):
-        # Numbers such as C only concern heads: one stands for all.
+        # Numbers such as C concern only the head: one stands for all.
         only_heads = not is_of_network and all(isinstance(v, Number) for v in values)
         return list(values)[:1] if only_heads else list(values)
     if is_of_network:

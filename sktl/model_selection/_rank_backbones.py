@@ -13,7 +13,7 @@ from sktl.model_selection._extractors import make_extractors, name_of_extractor
 
 
 class BackboneRanking(ResultTable):
-    """What :func:`rank_backbones` found: networks, the most suitable first.
+    """What :func:`rank_backbones` found: networks, the best score first.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class BackboneRanking(ResultTable):
     best : PretrainedFeatures
         The transformer of the first row, not fitted.
     scoring : str
-        The score.
+        The name of the score.
     """
 
     _columns: ClassVar[list[Column]] = [
@@ -69,7 +69,7 @@ def rank_backbones(
 ) -> BackboneRanking:
     """Rank pretrained networks by how well they suit these images.
 
-    Each network sees each image once, and none of it is trained. The score is that of
+    Each network sees each image once and is not trained. The score is that of
     a linear probe on its standardised embeddings, cross-validated: a logistic
     regression, or a ridge regression for numbers.
 

@@ -120,7 +120,7 @@ def strategy_grid(
     -----
     Each backbone sees each image once, however many candidates and folds there are,
     unless ``cache`` is None. With ``n_jobs`` above 1, call :func:`prime` first.
-    Optimisers that suggest one value at a time, such as Optuna, can choose the number
+    Optimisers that suggest one value at a time, such as Optuna, can choose the index
     of a candidate in ``sklearn.model_selection.ParameterGrid(param_grid)``.
 
     Examples

@@ -168,5 +168,5 @@ def _foreign(path: Path, why: str) -> ModelFileError:
 def _damaged(path, why: str) -> ModelFileError:
     """Return the error for a model file that has changed since it was saved."""
     return ModelFileError(
-        f"{str(path)!r} is damaged or was altered: {why}. Copy or train it again."
+        f"{str(path)!r} is damaged or was altered: {why}. Copy it or train it again."
     )

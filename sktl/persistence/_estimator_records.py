@@ -121,7 +121,7 @@ def to_record(estimator, number: int) -> tuple[dict, bytes | None]:
 
 
 def from_record(record: dict, members: dict[str, bytes], weights=None):
-    """Return the estimator of a record, once its backbone has proved the same."""
+    """Return the estimator of a record, after checking its backbone."""
     kind = record["type"]
     if kind not in _KINDS:
         raise ModelFileError(f"A model file holds an unknown estimator: {kind!r}.")

@@ -52,7 +52,7 @@ def save_model(
         estimator is saved.
 
     path : str or path-like
-        The file. If writing fails, the former file stays as it was.
+        The file. If writing fails, an existing file stays unchanged.
 
     class_names : sequence of str, default=None
         Names for numbered classes, in the order of ``classes_``.
@@ -67,7 +67,7 @@ def save_model(
 
     See Also
     --------
-    joblib.dump : Save anything; loading such a file runs whatever it says.
+    joblib.dump : Save anything; loading such a file runs any code in it.
 
     Notes
     -----
@@ -149,14 +149,14 @@ def load_model(
         If the file is not a model file, is damaged, has another format version, or
         holds something that no model needs.
     WeightsUnavailableError
-        If the weights of the backbone are not here and cannot be fetched.
+        If the weights of the backbone cannot be found or downloaded.
     WeightsMismatchError
         If they are not the weights that the model was fitted with.
 
     Notes
     -----
     Nothing in the file is executed: it can only name estimators of scikit-learn and
-    sktl and fill them with numbers. Its digests reveal damage but are no signature:
+    sktl and fill them with numbers. Its digests reveal damage but are not a signature:
     load models only from people whom you trust to train them.
 
     Examples
@@ -204,7 +204,7 @@ def describe_model(path: str | os.PathLike) -> dict:
     Raises
     ------
     ModelFileError
-        If the file is no model file, of another format version or damaged.
+        If the file is not a model file, is damaged, or has another format version.
 
     Examples
     --------

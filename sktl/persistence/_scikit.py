@@ -67,7 +67,7 @@ def put_back(estimator, parts: list):
 
 
 def _replaced(value, swap: Callable[[object], object | None], seen: dict):
-    """Return a value with what is in it swapped, where ``swap`` returns something."""
+    """Return a value with its contents replaced where ``swap`` returns something."""
     if id(value) in seen:
         return seen[id(value)][0]
     result = swap(value)
@@ -82,7 +82,7 @@ def _replaced(value, swap: Callable[[object], object | None], seen: dict):
             result = type(value)(new.values()) if is_sequence else copy.copy(value)
             if not is_sequence:
                 (result if isinstance(value, dict) else vars(result)).update(new)
-    seen[id(value)] = result, value  # keeps value alive, and so its id its own
+    seen[id(value)] = result, value  # keeps value alive, and so its id unique
     return result
 
 
@@ -105,7 +105,7 @@ def dump(estimator) -> bytes:
 
 
 def load(content: bytes, path):
-    """Return the estimator in ``content``, which may have come from anywhere."""
+    """Return the estimator in ``content``, which may come from an untrusted source."""
     import skops.io
 
     if refused := ", ".join(_refused(content, path)):

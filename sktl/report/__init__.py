@@ -1,4 +1,4 @@
-"""One self-contained HTML page about images, the models compared, and the answer."""
+"""One self-contained HTML page about a comparison or a model, with images."""
 
 from sktl.report._write import write_comparison_report, write_model_report
 

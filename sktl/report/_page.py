@@ -1,4 +1,4 @@
-"""The page: sections into HTML, everything escaped, nothing loaded from elsewhere."""
+"""The page: HTML from sections, all text escaped, nothing loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def render(question: str, source: str, sections: dict) -> str:
 
 
 class Pictures:
-    """Images as pictures of the page, whose longer side has ``side`` pixels at most."""
+    """Images as pictures for the page, at most ``side`` pixels wide and high."""
 
     def __init__(self, images: ImageRows, side: int = 128):
         self._images = images

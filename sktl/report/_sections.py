@@ -1,4 +1,4 @@
-"""What the sections of the page show: displays not drawn, and facts about them."""
+"""What the sections of the page show: undrawn displays, and facts about them."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def results_section(predictions: Predictions, *, model: str) -> dict:
 
 
 def map_section(embeddings: np.ndarray, images: ImageRows, y: np.ndarray) -> dict:
-    """Return a map of some images, and where things lie in its drawing."""
+    """Return a map of some images, and the positions in its drawing."""
     known = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     rows = np.sort(np.random.default_rng(0).permutation(known)[:_MOST_POINTS])
     images, size = images.take(rows), np.array(_MAP_SIZE)
@@ -154,7 +154,7 @@ def activation_section(model, images: ImageRows, y: np.ndarray) -> dict:
 
 
 def labels_section(head, embeddings: np.ndarray, y: np.ndarray) -> dict | None:
-    """Return scores by number of labels; None where there are too few to divide.
+    """Return scores by number of labels; None if there are too few to split.
 
     Frozen embeddings do not depend on the labels, so only the head is fitted again.
     """
@@ -184,7 +184,7 @@ def more_labels(labels: dict) -> str:
     if gain + 2 * error < 0.01:
         return f"{step}: more labels of the same kind would bring little."
     if gain < 2 * error:
-        return f"{step}, which is within chance: more labels may or may not help."
+        return f"{step}, which could be chance: more labels may or may not help."
     return (
         f"{step}: twice as many labels may bring up to {points(gain)} more, usually "
         "about half of that."

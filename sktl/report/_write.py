@@ -124,7 +124,7 @@ def write_comparison_report(
             "labels": labels,
             "code": code,
         }
-        question = "Can these images be told apart?"
+        question = "Can these images be classified?"
         partial.write_text(render(question, source, page), encoding="utf-8")
 
 
@@ -162,7 +162,7 @@ def write_model_report(
     Returns
     -------
     accuracy : float
-        Share of the images that the model predicts rightly.
+        Share of the images that the model predicts correctly.
 
     Examples
     --------
@@ -201,7 +201,7 @@ def write_model_report(
             "labels": None,
             "code": code,
         }
-        question = "What does this model make of these images?"
+        question = "How well does this model classify these images?"
         partial.write_text(render(question, source, page), encoding="utf-8")
     return accuracy
 
@@ -225,7 +225,7 @@ def _evidence(name: str, model, embeddings, images: ImageRows, y, wrong) -> dict
 def _explained(comparison, X, y) -> tuple:
     """Return the name of the best network that can be explained, and it, fitted.
 
-    A linear head on frozen features is fitted in no time, since its embeddings are in
+    A linear head on frozen features is fitted quickly, since its embeddings are in
     the cache, and its scores can be split up; fine-tuned networks are shown only if
     the comparison has fitted one.
     """

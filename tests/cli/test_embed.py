@@ -99,7 +99,7 @@ def test_broken_image_is_named_and_nothing_is_written(run, tmp_path):
     [
         (("-o", "x.csv"), ".parquet, .npz, .npy"),
         (("-o", "nowhere/x.npy"), "does not exist"),
-        (("-o", "."), "has to end in"),
+        (("-o", "."), "must end in"),
         (("-o", "x.npy", "-b", "lenet6"), "Did you mean 'lenet5'"),
         (("-o", "x.npy", "--layer", "stage9"), "stage9"),
         (("-o", "x.npy", "--pool", "median"), "pool"),

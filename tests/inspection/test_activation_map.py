@@ -179,7 +179,7 @@ def test_pictures_are_what_the_network_sees():
     ("steps", "reason"),
     [
         ([features(), SVC()], r"'svc' \(SVC\) is not linear .*kernel='rbf'"),
-        ([features(), SVC(kernel="linear")], "votes of its pairs"),
+        ([features(), SVC(kernel="linear")], "votes of class pairs"),
         ([features(), Normalizer(), LinearSVC()], "'normalizer' .* is not an affine"),
         ([features(), RandomForestClassifier(5)], "has no decision_function"),
         ([features(pool="max"), LinearDiscriminantAnalysis()], "Use pool='avg'"),
@@ -207,7 +207,7 @@ def test_embedding_that_is_no_average_is_refused(three):
         PretrainedFeatures("alexnet", weights=None, random_state=0, image_size=64),
         LogisticRegression(),
     ).fit(X[:6], y[:6])
-    with pytest.raises(ActivationMapError, match="'fc6', 'fc7' came in between"):
+    with pytest.raises(ActivationMapError, match="'fc6', 'fc7' came after it"):
         ActivationMapDisplay.from_estimator(model, X[:2])
 
 

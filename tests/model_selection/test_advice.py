@@ -71,7 +71,7 @@ def test_fine_tuning_is_recommended_where_it_is_better_for_sure():
 def test_frozen_features_are_recommended_where_the_difference_could_be_chance():
     text = comparison(("net fine-tuned", "fine-tuned", 0.902, -3), FROZEN).summary()
     assert (
-        "It cannot be told apart from net + logistic. The difference could be chance."
+        "It is not clearly better than net + logistic. The difference could be chance."
         in text
     )
     assert (

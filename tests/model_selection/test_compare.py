@@ -249,7 +249,7 @@ def with_copies(digits):
 def test_copies_on_both_sides_are_warned_of(digits):
     X, y = with_copies(digits)
     settings = {**QUICK, "duplicates": "warn"}
-    with pytest.warns(DuplicateImagesWarning, match="flatters the score") as caught:
+    with pytest.warns(DuplicateImagesWarning, match="inflates the score") as caught:
         found = compare(X, y, **settings)
     assert str(caught[0].message) in found.warnings_
     assert "row 0 and row 120" in found.warnings_[0]
@@ -375,7 +375,7 @@ def test_says_when_no_network_beats_a_baseline():
 @pytest.mark.parametrize(
     ("y", "changes", "message"),
     [
-        (np.zeros(120), {}, "one class only"),
+        (np.zeros(120), {}, "only one class"),
         (np.zeros(119), {}, r"inconsistent numbers of samples: \[120, 119\]"),
         (np.r_[0, 0, np.ones(118)], {}, "Class 0.0 has 2 images, fewer than cv=3"),
         (["a", *["b"] * 119], {}, "Class a has 1 image, fewer than cv=3"),

@@ -92,7 +92,7 @@ def test_prints_and_becomes_a_frame(all_digits, untrained):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (np.zeros(150), "one class only"),
+        (np.zeros(150), "only one class"),
         (np.arange(149), r"numbers of samples: \[150, 149\]"),
         (np.arange(150) // 2, "Class 0 has 2 images, fewer than cv=5"),
         (np.zeros((150, 2)), "should be a 1d array"),

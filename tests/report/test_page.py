@@ -204,7 +204,7 @@ def test_more_labels_help_as_long_as_the_score_rises():
     [
         ([0.03] * 8, "may bring up to 3.0 points more"),
         ([0.0, 0.002] * 4, "bring little"),
-        ([-0.02, 0.04] * 4, "within chance"),
+        ([-0.02, 0.04] * 4, "could be chance"),
     ],
 )
 def test_more_labels_in_words(gains, words):
