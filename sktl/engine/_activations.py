@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from sktl._extras import has_module
 from sktl.engine._compiled_networks import failure_file
 from sktl.engine._device import resolve_device
 from sktl.engine._frozen_part import FrozenPart
@@ -108,7 +109,9 @@ def activations(
     """
     if on_error not in ("raise", "nan"):
         raise ValueError(f"on_error={on_error!r} is not 'raise' or 'nan'.")
-    if part.engine == "openvino" and failure_file(part).exists():
+    if part.engine == "openvino" and (
+        not has_module("openvino") or failure_file(part).exists()
+    ):
         part = replace(part, engine="torch")
     call = _Call(rows, part, open_store(cache), raises=on_error == "raise")
     call.look_up()
@@ -238,6 +241,11 @@ class _Call:
         """Place and store the rows of one batch."""
         self.unreadable.update(batch.unreadable)
         self._advance(len(batch.unreadable))
+        given_up = [i for i, _ in batch.unreadable]
+        if batch.values is None:
+            given_up += batch.positions
+        # Others that wait for these rows are to find out for themselves.
+        self._claims.release([cast(bytes, self.keys[i]) for i in given_up])
         if batch.values is None:
             return
         global _embedded

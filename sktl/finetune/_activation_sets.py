@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -125,14 +125,12 @@ class KeptActivations(Activations):
 
 
 class BlockActivations(Activations):
-    """Activations computed a block at a time, for passes in order.
+    """Activations computed a block at a time, for passes in order."""
 
-    ``compute`` returns the activations of the rows in a range of positions.
-    """
-
-    def __init__(self, compute: Callable[[range], np.ndarray], n: int):
-        super().__init__(n)
-        self._compute = compute
+    def __init__(self, images: ImageRows, source: ActivationSource):
+        super().__init__(len(images))
+        self._images = images
+        self._source = source
         self._rows = range(0)
         self._held = torch.empty(0)
         self._block = FIRST_BLOCK
@@ -144,7 +142,8 @@ class BlockActivations(Activations):
     def _row(self, position: int) -> Tensor:
         if position not in self._rows:
             self._rows = range(position, min(position + self._block, self.n))
-            self._held = torch.from_numpy(self._compute(self._rows))
+            images = self._images.take(list(self._rows))
+            self._held = torch.from_numpy(self._source.at_cut(images))
             row_bytes = self._held[0].numel() * self._held.element_size()
             self._block = max(FIRST_BLOCK, BLOCK_BYTES // row_bytes)
         return self._held[position - self._rows.start]
@@ -214,7 +213,6 @@ class ActivationSource:
     whole: FrozenPart  # the whole network, up to its embedding
     cut: Cut
     device: str
-    precision: str
     cache: object
     max_bytes: int  # the most memory that activations may take in training
     verbose: int
@@ -251,7 +249,7 @@ class ActivationSource:
             if self.device != "cpu":
                 self._network = copy.deepcopy(self._network).to(self.device)
         # Not inference_mode: its tensors may not enter a later backward pass.
-        with torch.no_grad(), autocast(self.device, self.precision):
+        with torch.no_grad(), autocast(self.device, self.whole.precision):
             return self._network.run(batch, upto=self.cut.after).float()
 
     def first_row(self, rows: TrainingRows) -> Tensor:
@@ -265,9 +263,7 @@ class ActivationSource:
         """Return the data set of images to predict."""
         if self.frozen is None:
             return LiveActivations(images, self)
-        return BlockActivations(
-            lambda rows: self.at_cut(images.take(list(rows))), len(images)
-        )
+        return BlockActivations(images, self)
 
     def to_train(
         self,
@@ -284,6 +280,8 @@ class ActivationSource:
         or anew in every epoch if that is None. The activations of one image take
         ``row_bytes``.
         """
+        if n_views == 1 and self.frozen is not None:
+            variation = None
         n_kept = 1 if variation is None else n_views
         live = self.frozen is None or n_kept is None
         if n_kept is not None and not live:

@@ -213,9 +213,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     they are trained as well.
 
     Equal images with equal targets count as one row with the sum of their weights, so
-    weights and repetitions are the same, the order of X plays no part, and no image is
-    on both sides of the inner split of early stopping. A ``train_split`` gets the rows
-    of X unchanged.
+    weights and repetitions are the same, and the order of X plays no part. No image, or
+    no group if there are any, is on both sides of the inner split. A ``train_split``
+    gets the rows of X unchanged.
 
     It is a skorch net: ``history``, ``callbacks``, ``save_params``, ``load_params`` and
     ``initialize`` (which needs ``classes`` before ``fit``) work as skorch documents.

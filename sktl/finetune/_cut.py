@@ -23,11 +23,6 @@ class Cut:
     behind: tuple[str, ...]  # all stages behind the cut, in order
     trained: tuple[str, ...]  # those of them whose parameters are trained
 
-    @property
-    def frozen(self) -> tuple[str, ...]:
-        """Stages behind the cut that stay unchanged."""
-        return tuple(name for name in self.behind if name not in self.trained)
-
     def part_before(self, whole: FrozenPart) -> FrozenPart | None:
         """Return what is frozen of the network; None when nothing is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import warnings
@@ -36,7 +37,7 @@ from sktl.finetune._activation_sets import (
     autocast,
     whole_batch,
 )
-from sktl.finetune._callbacks import BestEpoch, QuietLog
+from sktl.finetune._callbacks import BestEpoch, QuietLog, is_deliberate
 from sktl.finetune._cut import cut_at
 from sktl.finetune._fit import fit
 from sktl.finetune._settings import (
@@ -187,7 +188,6 @@ class FineTuned(NeuralNet):
             self.embedding_part_,
             self.cut_,
             self.device,
-            self.embedding_part_.precision,
             self.cache,
             self.max_bytes,
             self.verbose,
@@ -207,13 +207,15 @@ class FineTuned(NeuralNet):
         targets = self._restore_targets(facts)
         if self._begun:
             self._targets.check_same(targets)
+        kind_changes = targets.several != self._targets.several
         self._targets, self._split_seed = targets, facts["split_seed"]
         value_range = facts["value_range"]
         self.value_range_ = None if value_range is None else tuple(value_range)
         self.embedding_part_ = replace(
             self.embedding_part_, value_range=self.value_range_
         )
-        self._initialize_criterion()
+        if kind_changes:
+            self._initialize_criterion()
         self._begun = True
 
     def initialize(self):
@@ -378,11 +380,14 @@ class FineTuned(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the loss of a batch: the mean of weighted rows (skorch's hook)."""
-        losses = self._row_losses(y_pred, to_device(y_true, y_pred.device), training)
+        losses = self._row_losses(y_pred, y_true, training)
         return losses if losses.ndim == 0 else _weighted(losses, X).mean()
 
     def _row_losses(self, y_pred, y_true, training: bool):
         """Return one loss for each row, or what the criterion gives for all."""
+        if y_true.is_floating_point():
+            y_true = y_true.to(y_pred.dtype)  # before it moves: MPS has no float64
+        y_true = to_device(y_true, y_pred.device)
         losses = self._targets.losses(
             self.criterion_, y_pred, y_true, training, self.label_smoothing
         )
@@ -410,6 +415,15 @@ class FineTuned(NeuralNet):
         if hits is not None:
             step["acc"] = _weighted(hits, X).mean().item()
         return step
+
+    def notify(self, method_name, **cb_kwargs):
+        """Call the callbacks; one that ends training is no Ctrl-C (skorch's hook)."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as interrupt:
+            if is_deliberate(interrupt):
+                raise StopTraining from interrupt
+            raise
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         """Start a row of the history, and let the next stage learn when it is due."""
@@ -555,7 +569,8 @@ class FineTuned(NeuralNet):
         # Only what was trained, on the CPU; the optimizer's moments (twice the weights)
         # are left out and begin anew if training goes on, and so are the losses of
         # single batches.
-        state = {k: v for k, v in vars(self).items() if k != "optimizer_"}
+        left_out = ("optimizer_", "_training")
+        state = {k: v for k, v in vars(self).items() if k not in left_out}
         if state.get("history_"):
             epochs = [{**epoch, "batches": []} for epoch in state["history_"]]
             state["history_"] = History(epochs)
@@ -582,7 +597,8 @@ class FineTuned(NeuralNet):
             if isinstance(vars(self).get(name), nn.Module):
                 self.__dict__[name].to(device)
         if self.initialized_:
-            self.initialize_optimizer()
+            with contextlib.suppress(ValueError):  # for parameters set since
+                self.initialize_optimizer()
 
     def __repr__(self, N_CHAR_MAX=700):
         return BaseEstimator.__repr__(self, N_CHAR_MAX)
@@ -598,7 +614,7 @@ class FineTuned(NeuralNet):
 
 
 # What fitting leaves behind, besides attributes that end in an underscore.
-_LEARNED = {"_begun", "_targets", "_split_seed", "_built"}
+_LEARNED = {"_begun", "_targets", "_split_seed", "_built", "_training"}
 
 
 def passed(arguments: dict) -> dict:

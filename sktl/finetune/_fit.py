@@ -21,7 +21,6 @@ from sktl.finetune._activation_sets import (
     autocast,
 )
 from sktl.finetune._augment import variation_of
-from sktl.finetune._callbacks import is_deliberate
 from sktl.finetune._cut import cut_at
 from sktl.finetune._settings import building_parameters, check_settings
 from sktl.finetune._training import (
@@ -52,42 +51,49 @@ def fit(net, X, y, sample_weight, groups, classes=None) -> None:
     What is wrong is found before images are embedded, and most of it before any image
     is read.
     """
-    begins = not net._begun
-    if begins:
+    if not net._begun:
         net._forget()
     check_settings(net)
-    rows = _read(net, X, y, sample_weight, groups, classes)
     seeds = Seeds.of(net.random_state)
-    if begins:
-        _place(net, rows[0], seeds)
-    else:
-        check_value_range(rows[0], net.value_range_)
-        _follow_parameters(net)
-    train, valid = _divide(net, rows, y)
-    if begins:
-        net._targets.learn_scale(train)
-    for part in (train, valid):
-        _weigh(net, part)
-    source = net._source()
     with own_random_state(seeds.torch, net.device):
         try:
-            if begins:
-                NeuralNet.initialize(net)
-            row_bytes = _check_first_row(net, source, train).nbytes
-            variation = None if _is_strip(rows[0]) else variation_of(net.augment)
-            train_set, valid_set = source.to_train(
-                train, valid, variation, net.n_views, seeds.views, row_bytes
-            )
-            if begins and net.head_init == "probe":
-                embeddings = _embeddings(net, source, train, train_set)
-                net._targets.solve_head(net.module_.head, embeddings, train)
+            rows = _read(net, X, y, sample_weight, groups, classes)
+            train_set, valid_set = _prepare(net, rows, y, seeds)
         except BaseException:
-            if begins:  # nothing is left that could predict
+            if not net._begun:  # nothing is left that could predict
                 net._forget()
             raise
         net._begun = True
         net.module_.facts = net._facts()
         _run_epochs(net, X, y, train_set, valid_set, seeds)
+
+
+def _prepare(net, rows, y, seeds: Seeds):
+    """Return the data sets of activations to train on and to watch."""
+    images, begins = rows[0], not net._begun
+    if begins:
+        _place(net, images, seeds)
+    else:
+        check_value_range(images, net.value_range_)
+        _follow_parameters(net)
+    train, valid = _divide(net, rows, y)
+    if begins:
+        net._targets.learn_scale(train)
+    _weigh(net, train)
+    if valid is not None:
+        _weigh(net, valid)
+    if begins:
+        NeuralNet.initialize(net)
+    source = net._source()
+    row_bytes = _check_first_row(net, source, train).nbytes
+    variation = None if _is_strip(images) else variation_of(net.augment)
+    train_set, valid_set = source.to_train(
+        train, valid, variation, net.n_views, seeds.views, row_bytes
+    )
+    if begins and net.head_init == "probe":
+        embeddings = _embeddings(net, source, train, train_set)
+        net._targets.solve_head(net.module_.head, embeddings, train)
+    return train_set, valid_set
 
 
 def _read(net, X, y, sample_weight, groups, classes):
@@ -140,13 +146,22 @@ def _follow_parameters(net) -> None:
     net._place_cut()
     if "unfreeze" in changed:
         part = net._stages_behind_the_cut(net.module_.stages, net.module_.head)
+        part.facts = net.module_.facts
         net.module_ = part.to(net.device)
-    net._initialize_criterion()
-    if any(name.startswith("callbacks") for name in changed):
+
+    def changes(*names: str) -> set[str]:
+        return {name for name in changed if name.startswith(names)}
+
+    if changes("criterion", "label_smoothing"):
+        net._initialize_criterion()
+    if changes("callbacks"):
         net._initialize_callbacks()
-        changed = {name for name in changed if not name.startswith("callbacks")}
-    if changed:
+    if changes("optimizer", "unfreeze") - {"optimizer__lr"}:
         net._initialize_optimizer()
+    elif changes("lr", "optimizer__lr"):  # what the optimizer has learned stays
+        (groups,), _ = net.get_params_for_optimizer("optimizer", None)
+        for group, new in zip(net.optimizer_.param_groups, groups, strict=True):
+            group["lr"] = group["full_lr"] = new["lr"]
     net._built = now
 
 
@@ -209,10 +224,8 @@ def _split_by_user(net, read, y):
     return train, distinct_rows(images, target, np.ones(len(target)))
 
 
-def _weigh(net, rows: TrainingRows | None) -> None:
+def _weigh(net, rows: TrainingRows) -> None:
     """Bring the weights of rows to mean 1, class weights included."""
-    if rows is None:
-        return
     weight = net._targets.weigh(rows, net.class_weight)
     check_weight(weight)
     rows.weight = weight * (len(rows) / weight.sum())
@@ -271,7 +284,7 @@ def _embeddings(net, source: ActivationSource, train, train_set) -> np.ndarray:
     net._set_training(False)
     parts = []
     for batch in train_set.x[: len(train)].split(max(net.batch_size, 32)):
-        with autocast(net.device, source.precision):
+        with autocast(net.device, source.whole.precision):
             parts.append(net.module_.embed(batch).float().cpu())
     return torch.cat(parts).numpy().astype(np.float64)
 
@@ -291,11 +304,8 @@ def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
         net.fit_loop(DataSets(train_set, valid_set), epochs=net.max_epochs)
     except StopTraining:
         pass
-    except KeyboardInterrupt as interrupt:
-        # Ctrl-C goes on to whoever called: a search must not take a net that was
-        # interrupted for one that was trained.
-        if not is_deliberate(interrupt):
-            raise
+    # Not KeyboardInterrupt: a search must not take a net that was interrupted for one
+    # that was trained.
     finally:
         if training is not None:
             training.schedule.end()
@@ -307,8 +317,8 @@ def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
             training.best.restore(net)
             net.best_epoch_ = training.best.best_epoch_
         net.module_.eval()
-        net.notify("on_train_end", X=X, y=y)
         vars(net).pop("_training", None)
+        net.notify("on_train_end", X=X, y=y)
 
 
 def _begin_to_watch(net, valid_set: Activations) -> None:

@@ -78,11 +78,12 @@ def check_name(name: str, known: Collection[str], caller: str) -> None:
 
 
 def building_parameters(net) -> dict:
-    """Return those that network, optimizer and callbacks are built from."""
-    names = {"backbone", "weights", "head", "unfreeze", "optimizer", "lr", "lr_decay"}
-    names |= {name for name in vars(net) if name.startswith("optimizer__")}
-    names |= {name for name in vars(net) if name.startswith("callbacks__")}
-    return {name: getattr(net, name) for name in (*names, "callbacks")}
+    """Return those that network, loss, optimizer and callbacks are built from."""
+    names = {"backbone", "weights", "head", "unfreeze", "lr", "lr_decay", "optimizer"}
+    names |= {"criterion", "label_smoothing", "callbacks"}
+    parts = ("optimizer__", "criterion__", "callbacks__")
+    names |= {name for name in vars(net) if name.startswith(parts)}
+    return {name: getattr(net, name) for name in names}
 
 
 def check_settings(net) -> None:

@@ -109,20 +109,20 @@ def hold_out(
     classes = np.zeros(len(units), dtype=int) if strata is None else strata
     classes = np.unique(classes, return_inverse=True)[1]
     units = np.unique(units, return_inverse=True)[1]
-    n_classes, n_units = classes.max() + 1, units.max() + 1
-    members = np.zeros((n_units, n_classes), dtype=int)
-    np.add.at(members, (units, classes), 1)
-    total = members.sum(0)
-    quota = _quota(total, fraction)
-    order = np.random.default_rng(seed).permutation(n_units)
-    held, chosen = np.zeros(n_classes, dtype=int), np.zeros(n_units, dtype=bool)
+    total = np.bincount(classes)
+    quota, held = _quota(total, fraction), np.zeros_like(total)
+    ends = np.cumsum(np.bincount(units))
+    rows_of = np.split(np.argsort(units, kind="stable"), ends[:-1])
+    order = np.random.default_rng(seed).permutation(len(ends))
+    chosen = np.zeros(len(ends), dtype=bool)
     for slack in (0, np.inf):  # a second round if no unit fits into its share
         for unit in order:
-            after = held + members[unit]
-            fits = (after <= quota + slack)[members[unit] > 0].all()
-            if fits and (after < total)[members[unit] > 0].all():
-                held, chosen[unit] = after, True
-                if slack:
+            present, counts = np.unique(classes[rows_of[unit]], return_counts=True)
+            after = held[present] + counts
+            fits = (after <= quota[present] + slack).all()
+            if fits and (after < total[present]).all():
+                held[present], chosen[unit] = after, True
+                if slack or (held >= quota).all():
                     break
         if chosen.any():
             break

@@ -69,9 +69,9 @@ def _owner_named_in(token: str) -> int | None:
 
 def _folders_in(parent: str) -> Iterator[str]:
     """Yield the session folders of this user."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(parent):
-            path = os.path.join(parent, name)
+    for name in os.listdir(parent):
+        path = os.path.join(parent, name)
+        with contextlib.suppress(OSError):  # another process has just removed it
             if name.startswith(_PREFIX) and _is_mine(os.lstat(path)):
                 yield path
 
