@@ -148,7 +148,7 @@ class StoreFolder(RowStore):
             self._warn(
                 "size",
                 f"keeps {size(limit)}, and this process has written "
-                f"{size(self._written_bytes)}. The oldest rows will have to be computed "
+                f"{size(self._written_bytes)}. The oldest rows have to be computed "
                 "again. Pass cache=EmbeddingStore(path, max_bytes=...) to keep more.",
             )
 
