@@ -42,7 +42,7 @@ class Cut:
 def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     """Return the cut that ``unfreeze`` asks for.
 
-    That is no stage ("head" or 0), every stage ("all"), the last k stages that have
+    It selects no stage ("head" or 0), every stage ("all"), the last k stages that have
     parameters, or stages by name or pattern. The network is loaded only if some of it
     is to be trained.
     """
