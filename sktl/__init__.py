@@ -2,7 +2,7 @@
 
 ``PretrainedFeatures`` turns images into the embeddings of a frozen pretrained
 network. ``FineTunedClassifier`` and ``FineTunedRegressor`` train its last stages. All
-of them are ordinary scikit-learn estimators.
+three are ordinary scikit-learn estimators.
 
 Importing sktl is cheap: names load on first use, and torch only when a network runs.
 """
@@ -43,8 +43,8 @@ _SUBPACKAGES = (
 
 __all__ = [*sorted(_HOME_OF), "__version__"]
 
-# Processes started from here on, joblib's workers among them, inherit this name of the
-# run. By it they find the embeddings that cache="session" shares between them.
+# Processes started from here on, such as joblib's workers, inherit this name of the
+# run, and use it to find the embeddings that cache="session" shares between them.
 os.environ.setdefault("SKTL_SESSION", f"{os.getpid()}-{secrets.token_hex(8)}")
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from sktl.persistence import save_model as save_model
     from sktl.store import EmbeddingStore as EmbeddingStore
 else:
-    # Not for type checkers, which would take any name for one that exists.
+    # Hidden from type checkers, which would otherwise accept any name.
     def __getattr__(name: str):
         if name in _HOME_OF:
             value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -14,8 +14,8 @@ def one_blas_thread() -> Iterator[None]:
 
     The matrices of a logistic regression are too thin to split. Threads that wait for
     each other make it up to 5 times slower (benchmarks/blas_threads.py), and slower
-    still if torch's threads have just run or another process is busy. The last bits of
-    a sum also depend on the number of threads, and those of a model should not.
+    still if torch's threads have just run or another process is busy. The number of
+    threads also changes the last bits of a sum, and a model should not depend on it.
     """
     with threadpool_limits(limits=1, user_api="blas"):
         yield

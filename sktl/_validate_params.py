@@ -1,4 +1,4 @@
-"""``validate_params`` of scikit-learn; type checkers still see what it decorates."""
+"""scikit-learn's ``validate_params``, typed to keep the signature it decorates."""
 
 from __future__ import annotations
 

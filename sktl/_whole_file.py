@@ -13,13 +13,13 @@ from pathlib import Path
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield the path of a new file that replaces ``path`` at the end.
 
-    It is in the same folder, so that replacing is one step for the file system. If
-    anything goes wrong before that, Ctrl-C included, the new file is removed.
+    The new file is in the same folder, so that the file system can replace ``path`` in
+    one step. If anything fails before that, Ctrl-C included, the new file is removed.
     """
     path = Path(os.path.realpath(os.path.expanduser(path)))
     if path.is_dir():
         raise IsADirectoryError(f"{str(path)!r} is a folder; name a file in it.")
-    # It keeps the suffix, because some writers look at it.
+    # It keeps the suffix, because some writers depend on it.
     partial = path.with_name(f".{secrets.token_hex(4)}.part.{path.name}")
     try:
         partial.touch(exist_ok=False)  # if nothing can be written, fail at once
@@ -30,8 +30,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         ) from None
     except PermissionError:
         raise PermissionError(
-            f"There is no permission to write into {str(path.parent)!r}. Choose "
-            "another folder."
+            f"You have no permission to write to {str(path.parent)!r}. Choose another "
+            "folder."
         ) from None
     try:
         yield partial

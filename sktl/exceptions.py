@@ -55,7 +55,7 @@ class WeightsUnavailableError(SktlError, OSError):
 
 
 class WeightsMismatchError(SktlError, ValueError):
-    """A weights file belongs to another backbone, or was changed."""
+    """A weights file belongs to another backbone, or has changed."""
 
 
 class ActivationMapError(SktlError, ValueError):

@@ -1,4 +1,4 @@
-"""The networks that have names here: a table of facts, and how to load one.
+"""The built-in networks: a table of facts, and how to load one.
 
 The table is written by ``tests/backbones/make_facts.py`` and read without torch.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @lru_cache
 def facts() -> dict[str, dict]:
-    """Return the facts of every network by name."""
+    """Return the facts about every network by name."""
     text = files("sktl.backbones").joinpath("_facts.json").read_text()
     return json.loads(text)["backbones"]
 
@@ -84,7 +84,7 @@ class CatalogueSource:
         return self.cut(model, reference.info)
 
     def build(self, published: str | None = None, *, random: bool = False) -> nn.Module:
-        """Build the whole network without weights, as these weights want it."""
+        """Build the whole network without weights, as these weights need it."""
         weights = facts()[self.name]["weights"]
         chosen = weights[published or next(iter(weights))] if weights else {}
         arguments = {} if random else chosen.get("build", {})

@@ -1,10 +1,10 @@
-"""The families of networks that have names here: how each is built and cut.
+"""The families of built-in networks: how each is built and cut.
 
 A family is a pattern of names and a plan that says which modules make up which stage
 (see :data:`sktl.backbones._staged.Plan`). To add one, add an entry to ``FAMILIES`` and
 run ``tests/backbones/make_facts.py``, which measures the networks and writes what
 ``_catalogue`` reads. Networks that torchvision does not build also say how they are
-built, how their images are prepared and where their weights lie.
+built, how their images are prepared and where their weights are.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sktl.images import Recipe
 class Family:
     """How the networks of one family are built and cut.
 
-    With ``build`` it is our own, with a ``recipe`` for images and ``weights`` by name,
-    the default first: the ``file``, its ``package`` or ``url``, perhaps its ``top1``.
+    A family with ``build`` is our own. It has a ``recipe`` and ``weights`` by name, the
+    default first: the ``file``, its ``package`` or ``url``, perhaps its ``top1``.
     """
 
     name: str
     year: int
     pattern: str  # the regular expression that the names of its networks match
-    plan: Plan | Callable[[Any], Plan]  # its stages, or what reads them off the network
+    plan: Plan | Callable[[Any], Plan]  # its stages, or a function of the network
     layout: str = "nchw"
     n_prefix_tokens: int = 0
     arguments: dict = field(default_factory=dict)  # of torchvision's builder
@@ -80,8 +80,8 @@ def torchvision_models() -> ModuleType:
         # A torchvision built for another torch fails with "operator
         # torchvision::nms does not exist", a RuntimeError.
         raise MissingExtraError(
-            f"torchvision could not be imported ({error}). Its version has to belong "
-            "to the installed torch: reinstall both from one index, on a machine "
+            f"torchvision could not be imported ({error}). Its version has to match "
+            "the installed torch: reinstall both from one index, on a machine "
             "without a GPU with: pip install torch torchvision --index-url "
             "https://download.pytorch.org/whl/cpu"
         ) from error
@@ -99,7 +99,7 @@ def _freeze_norms(model: nn.Module, eps: float) -> None:
 
 
 def _children(model: nn.Module) -> Plan:
-    """Return the stages of a network of ours: its children without the head."""
+    """Return the stages of one of our networks: its children without the head."""
     return {name: name for name, _ in model.named_children() if name != "head"}
 
 
@@ -114,7 +114,7 @@ def _runs(prefix: str, *lengths: int) -> Plan:
 
 
 def _pooled(container: nn.Sequential, prefix: str) -> Plan:
-    """Return stages that end with each max pooling, and one of what is left."""
+    """Return stages that each end with a max pooling, and one for the rest."""
     ends = [i + 1 for i, m in enumerate(container) if isinstance(m, nn.MaxPool2d)]
     bounds = sorted({0, *ends, len(container)})
     return {
@@ -181,7 +181,7 @@ def _resnet_below(prefix: str) -> Plan:
     return {"stem": stem} | {f"stage{i}": f"{prefix}layer{i}" for i in range(1, 5)}
 
 
-# A transition begins with the norm of what the dense block before it gathered.
+# A transition begins with the norm of the dense block before it.
 _DENSENET: Plan = {
     "stem": "features[0:4]",
     "stage1": "features.denseblock1",
@@ -270,7 +270,7 @@ _SSDLITE = _runs("backbone.features.0", 1, 2, 3, 4, 3) | {
 def _own(
     name: str, year: int, backbone: str, build: Callable, recipe: Recipe, **weights: str
 ) -> Family:
-    """Return a network of ours; its weights are files in our folder ``weights``."""
+    """Return a family of our own; its weights are files in the folder ``weights``."""
     files = {key: {"package": "sktl", "file": file} for key, file in weights.items()}
     return Family(
         name, year, backbone, _children, build=build, recipe=recipe, weights=files

@@ -1,4 +1,4 @@
-"""What is known of a backbone before any weight is read."""
+"""What is known about a backbone before any weight is read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sktl.images import Recipe
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """The facts of one backbone, as :func:`sktl.get_backbone` returns them.
+    """The facts about one backbone, as :func:`sktl.get_backbone` returns them.
 
     Attributes
     ----------
@@ -20,8 +20,8 @@ class BackboneInfo:
     year : int or None
         When its paper appeared.
     source : {"bundled", "own", "torchvision", "timm", "module"}
-        Where the architecture comes from. ``"bundled"`` backbones bring their
-        weights inside the package.
+        Where the architecture comes from. The weights of ``"bundled"`` backbones are
+        inside the package.
     task : {"classification", "detection", "segmentation"}
         What the published weights were trained for.
     stages : tuple of str

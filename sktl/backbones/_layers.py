@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Copy(nn.Module):
-    """The same numbers in a tensor of their own."""
+    """The same numbers in a new tensor."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a copy."""
@@ -35,7 +35,7 @@ class Mean(nn.Module):
         return x.mean(self.dims)
 
     def extra_repr(self) -> str:
-        """Return what tells two of them apart."""
+        """Return the settings for the ``repr``."""
         return f"{self.dims}, n_prefix_tokens={self.n_prefix_tokens}"
 
 
@@ -51,7 +51,7 @@ class Permute(nn.Module):
         return x.permute(self.order)
 
     def extra_repr(self) -> str:
-        """Return what tells two of them apart."""
+        """Return the settings for the ``repr``."""
         return str(self.order)
 
 
@@ -86,7 +86,7 @@ class ImageNetToHalf(nn.Module):
 class ViTStem(nn.Module):
     """Patches, class token and positions of torchvision's ``VisionTransformer``.
 
-    At another image size than that of the weights, the position embeddings are
+    If the image size differs from that of the weights, the position embeddings are
     interpolated, as is usual when a ViT is fine-tuned at a higher resolution.
     """
 
@@ -125,5 +125,5 @@ def _positions_for(patches: Tensor, positions: Tensor, side: int) -> Tensor:
     return torch.cat([prefix, grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-# torch.fx cannot trace a decision on a shape; it keeps this call as one node.
+# torch.fx cannot trace a branch on a shape; it keeps this call as one node.
 torch.fx.wrap("_positions_for")

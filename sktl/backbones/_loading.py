@@ -25,19 +25,19 @@ MAX_BYTES = 2 * 1024**3
 
 
 def _n_bytes(network: nn.Module) -> int:
-    # The network asked for last stays, even if it takes all the room there is.
+    # The network requested last stays, even if it fills the whole cache.
     tensors = [*network.parameters(), *network.buffers()]
     return min(MAX_BYTES, sum(t.numel() * t.element_size() for t in tensors))
 
 
 def forget_networks() -> None:
-    """Forget all networks, and the locks that a fork may have left closed."""
+    """Forget all networks, and the locks that a fork may have left locked."""
     global _networks, _lookup, _building
     _networks = LRUCache(MAX_BYTES, getsizeof=_n_bytes)
     _lookup = threading.Lock()
-    # One lock for whatever builds a network: initialisers draw from torch's global
-    # generator, which is borrowed meanwhile. Reentrant, since a callable of the user's
-    # may build a part of its network with sktl.
+    # One lock for all that builds networks: initialisers draw from torch's global
+    # generator, which is borrowed meanwhile. Reentrant, since a user's callable may
+    # build a part of its network with sktl.
     _building = threading.RLock()
 
 
@@ -95,8 +95,8 @@ def build_empty(build: Callable[[], nn.Module]) -> nn.Module:
 class _EmptyOnMeta(TorchFunctionMode):
     """Send ``torch.empty``, where layers get their parameters, to the meta device.
 
-    ``torch.device("meta")`` would send everything there, tables of positions and the
-    arithmetic of RegNet's widths among it.
+    ``torch.device("meta")`` would send everything there, including tables of positions
+    and the arithmetic of RegNet's widths.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -115,7 +115,7 @@ def build_with_weights(
 ) -> nn.Module:
     """Return the whole network called ``name`` with these weights.
 
-    ``cut`` finds the stages, which alone need weights, and ``translate`` brings the
+    ``cut`` finds the stages, since only they need weights, and ``translate`` brings the
     keys of a file up to date.
     """
     if isinstance(weights, RandomWeights):

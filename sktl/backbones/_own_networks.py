@@ -1,4 +1,4 @@
-"""The architectures that sktl brings itself.
+"""The architectures that come with sktl.
 
 Each is a sequence of stages, named like those of every other backbone, and a ``head``.
 """
@@ -39,7 +39,7 @@ class LeNet5(nn.Sequential):
                 stage1=nn.Sequential(*convolution(6, 16), nn.MaxPool2d(2)),
                 stage2=nn.Sequential(*convolution(16, 120)),
                 # At the native 32 px the map is 1x1 already and the pooling does
-                # nothing; it lets larger images through.
+                # nothing; it makes larger images fit.
                 fc6=nn.Sequential(
                     nn.AdaptiveAvgPool2d(1),
                     nn.Flatten(),
@@ -79,7 +79,7 @@ class ZFNet(nn.Sequential):
                     nn.ReLU(),
                     nn.MaxPool2d(3, stride=2),
                 ),
-                # 6x6 already at 224 px; the pooling lets other sizes through.
+                # 6x6 already at 224 px; the pooling makes other sizes fit.
                 pool=nn.AdaptiveAvgPool2d(6),
                 fc6=nn.Sequential(
                     nn.Flatten(), nn.Linear(256 * 36, 4096), nn.ReLU(), nn.Dropout()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where networks come from: our table of facts, timm, or the user.
 
-    Sources are light: they hold names, never weights (but for a module of the user's).
+    Sources are light: they hold names, not weights (except for a user's own module).
     """
 
     @property
@@ -30,7 +30,7 @@ class Source(Protocol):
 
     @property
     def structure(self) -> str:
-        """What a fingerprint says of the network besides its weights."""
+        """What a fingerprint says about the network besides its weights."""
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights."""
@@ -45,15 +45,15 @@ class BackboneRef:
     name : str
         The name of the backbone.
     info : BackboneInfo
-        What is known of it, with the recipe of these weights.
+        The facts about it, with the recipe of these weights.
     fingerprint : str
         Identifies the weights: the hash of their file, the seed they are drawn from,
         or the hash of a module's content.
 
     Notes
     -----
-    A reference to a module of the user's holds the module; all others hold no weights,
-    and neither making nor unpickling them imports torch.
+    A reference to a user's own module holds the module. All others hold no weights, and
+    neither making nor unpickling them imports torch.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class BackboneRef:
         Raises
         ------
         WeightsUnavailableError
-            If the file of the weights is gone or damaged.
+            If the weights file is missing or damaged.
         WeightsMismatchError
             If the file has changed or does not fit the network.
         """

@@ -34,7 +34,7 @@ def list_backbones(
         Only this line of architectures, such as ``"ResNet"``; case, spaces and
         hyphens do not matter.
     source : {"bundled", "own", "torchvision", "module", "timm"}, optional
-        Only backbones from there. Those of timm are listed only with ``"timm"``.
+        Only backbones from this source. Those of timm are listed only with ``"timm"``.
     task : {"classification", "detection", "segmentation"}, optional
         Only backbones whose published weights were trained for this.
 
@@ -45,7 +45,7 @@ def list_backbones(
 
     See Also
     --------
-    get_backbone : What is known of one of them.
+    get_backbone : The facts about one of them.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def list_backbones(
         known |= {"module", "timm"} if field == "source" else set()
         if value is not None and _plain(value) not in map(_plain, known):
             raise ValueError(
-                f"No backbone has {field}={value!r}. There are: "
+                f"No backbone has {field}={value!r}. Known values are "
                 f"{', '.join(sorted(known))}."
             )
     found = [
@@ -91,7 +91,7 @@ def _plain(text: str) -> str:
 
 
 def get_backbone(name: str) -> BackboneInfo:
-    """Return what is known of a backbone, without reading its weights.
+    """Return what is known about a backbone, without reading its weights.
 
     Parameters
     ----------
@@ -132,22 +132,22 @@ def register_backbone(
     """Give a network of your own a name, stages and a recipe.
 
     Estimators take any :class:`torch.nn.Module`, or a callable that returns one, as
-    their ``backbone``. Register it to say where its stages lie and how its images are
+    their ``backbone``. Register it to say what its stages are and how its images are
     prepared, and to use it by name.
 
     Parameters
     ----------
     name : str
-        The new name. Registering it again replaces the network; the names that sktl
-        brings cannot be replaced.
+        The new name. Registering it again replaces the network; the names built into
+        sktl cannot be replaced.
     backbone : torch.nn.Module or callable
-        The network, or what builds it. A callable keeps estimators light, since its
-        name is pickled in place of the weights.
+        The network, or a callable that builds it. A callable keeps estimators light,
+        since its name is pickled instead of the weights.
     stages : mapping of str to str, module or list of these, optional
         What makes up each stage, in order: paths of submodules (``"layer1"``), slices
         of containers (``"features[3:6]"``) and modules without parameters
-        (``torch.nn.Flatten()``). The last stage returns the embedding; where it
-        returns a map, a stage ``"pool"`` takes the mean over its positions. None finds
+        (``torch.nn.Flatten()``). The last stage returns the embedding; if it returns
+        a map, a stage ``"pool"`` takes the mean over its positions. None finds
         the stages by running the network and watching its children.
     recipe : sktl.images.Recipe, optional
         How images are prepared. None is the recipe of ImageNet: 224 px out of 256,
@@ -156,13 +156,13 @@ def register_backbone(
         Its line of architectures (None is the name of the class), and when it
         appeared.
     layout : {"nchw", "nhwc", "tokens"}, optional
-        How its feature maps are arranged; None looks at their shapes.
+        How its feature maps are arranged; None infers it from their shapes.
     n_prefix_tokens : int, default=0
         With tokens, how many come before those of the image.
 
     Notes
     -----
-    A name lives in the process that registered it. For other processes (``n_jobs`` with
+    A name exists in the process that registered it. For others (``n_jobs`` with
     loky), register it in a module that they import, or pass the callable itself as
     ``backbone``.
 
@@ -224,10 +224,10 @@ def resolve(
         A name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a module, or a
         callable without arguments that returns one.
     weights : {"default"}, str, path or None, default="default"
-        ``"default"`` are the published weights, ``IMAGENET1K_V1`` where torchvision
-        has several: the longer recipe behind ``V2`` raises the published accuracy and
-        makes worse frozen features. Any other name of
-        :attr:`BackboneInfo.weights` will do as well. A path reads a ``.pth`` or
+        ``"default"`` takes the published weights, ``IMAGENET1K_V1`` if torchvision
+        has several: the longer recipe behind ``V2`` raises the published accuracy but
+        makes worse frozen features. Any other name in
+        :attr:`BackboneInfo.weights` works too. A path reads a ``.pth`` or
         ``.safetensors`` file, without executing it; only its classifier may differ.
         ``None`` draws random weights. With ``"default"``, a module keeps the weights
         it has and a callable those it makes.

@@ -1,10 +1,10 @@
-"""Find the stages of a network that nobody described, by watching it run.
+"""Find the stages of a network without a description, by watching it run.
 
-An image goes through the network and the calls of its children are recorded. Where
-each child takes what the one before it returned, their composition is the network by
+An image goes through the network and the calls of its children are recorded. If each
+child takes what the one before it returned, their composition is the network by
 construction. Small functions between two children (a ReLU, a flatten, a global mean)
-are guessed from a short list and kept if they give the very same numbers; what comes
-before the first gap that cannot be explained stays in one piece, the stem.
+are guessed from a short list and kept if they give the same numbers. What comes before
+the last gap that cannot be explained stays in one piece, the stem.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MOST_STAGES = 8
 class Part:
     """The beginning of what a network does, or all of it, as a piece of a plan.
 
-    It runs ``methods``, the last one with ``options``, and stops in front of the
-    submodule ``end``. Submodules ``without`` which it can do are left out, and unless
-    ``keep_parameters``, so are the parameters that the network holds itself.
+    It runs ``methods``, the last one with ``options``, and stops before the submodule
+    ``end``. The submodules in ``without`` are left out, and unless ``keep_parameters``,
+    so are the parameters that the network itself holds.
     """
 
     methods: tuple[str, ...] = ("forward",)
@@ -40,7 +40,7 @@ class Part:
 
     def __call__(self, network: nn.Module) -> nn.Module:
         """Return the part of ``network`` as a module that shares its tensors."""
-        # What is in the memo is not copied.
+        # Objects in the memo are not copied.
         memo: dict[int, Any] = {
             id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())
         }
@@ -55,7 +55,7 @@ class Part:
 
 
 class _PartRunning(nn.Module):
-    """What a part runs."""
+    """The module that a part returns."""
 
     def __init__(self, network: nn.Module, methods: tuple[str, ...], options: dict):
         super().__init__()
@@ -74,7 +74,7 @@ class _PartRunning(nn.Module):
 
 
 class _Reached(Exception):  # noqa: N818 - it reports an arrival
-    """Carries the tensor that came to the end of a part."""
+    """Carries the tensor that reached the end of a part."""
 
 
 class _End(nn.Module):
@@ -85,7 +85,7 @@ class _End(nn.Module):
 
 
 class Value:
-    """A tensor as it was when it was passed on, whatever happened to it later."""
+    """A tensor as it was when it was passed on, whatever happens to it later."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
@@ -94,14 +94,14 @@ class Value:
         self.shape = tensor.shape
         # No positions left, only features.
         self.is_flat = tensor.ndim == 2 or tensor.shape[2:] == (1, 1)
-        # Pixels or tokens. Exact where it matters, in a comparison between two stages:
-        # where channels come last, they change with the resolution too.
+        # Pixels or tokens. Good enough to compare the resolution of two stages: if
+        # channels come last, they change with the resolution too.
         self.n_positions = math.prod(
             tensor.shape[2:] if tensor.ndim == 4 else tensor.shape[1:2]
         )
 
     def is_same(self, other: Value) -> bool:
-        """Tell whether this is the same tensor, untouched in between."""
+        """Tell whether this is the same tensor, unchanged in between."""
         return self.tensor is other.tensor and self.version == other.version
 
 
@@ -174,7 +174,7 @@ def find_plan(
     *,
     drop_classifier: bool = True,
 ) -> dict[str, list]:
-    """Return the stages of ``network`` on images like ``x``, as a plan to carve by.
+    """Return the stages of ``network`` on images like ``x``, as a plan for ``carve``.
 
     With ``drop_classifier``, a linear layer at the end is the classifier and is left
     out.
@@ -224,7 +224,7 @@ def chain_of(call: Call) -> tuple[list[Call], bool]:
 
 
 def _between(a: Value | None, b: Value | None) -> list[Call] | None:
-    """Return the small function that leads from ``a`` to ``b``; [] if they are one."""
+    """Return the function that leads from ``a`` to ``b``; [] if they are the same."""
     if a is None or b is None:
         return None
     if a.is_same(b):
@@ -266,7 +266,7 @@ def _candidates(a: torch.Size, b: torch.Size) -> list[nn.Module]:
 
 
 def _without_classifier(calls: list[Call]) -> list[Call]:
-    """Return the calls before the last linear layer, if that is what ends them."""
+    """Return the calls without the linear layer at their end, if there is one."""
     quiet = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.Dropout, nn.Identity)
     end = len(calls)
     while end and isinstance(calls[end - 1].module, quiet):
@@ -309,7 +309,7 @@ def open_blocks(calls: list[Call]) -> list[Call]:
 
 
 def group(calls: list[Call]) -> list[list[Call]]:
-    """Return the calls in groups, each of which is to be a stage."""
+    """Return the calls in groups, one for each stage."""
     flat = next((i for i, call in enumerate(calls) if call.y.is_flat), len(calls))
     tail = calls[flat:]
     groups = _merge(_group_maps(calls[:flat]))
@@ -369,7 +369,7 @@ def _stage_names(groups: list[list[Call]]) -> list[str]:
 
 
 def layout_of(stages: Iterable[nn.Module], x: Tensor) -> str:
-    """Return where the channels of the maps are, seen on a square image."""
+    """Return where the channels of the maps are, judged by a square image."""
     first = last = 0
     with torch.no_grad():
         for stage in stages:
@@ -381,7 +381,7 @@ def layout_of(stages: Iterable[nn.Module], x: Tensor) -> str:
 
 
 def called_by(network: nn.Module, method: str, x: Tensor) -> tuple[str, ...]:
-    """Return the names of the modules that ``method`` calls itself."""
+    """Return the names of the modules that ``method`` calls directly."""
     names = {module: name for name, module in network.named_modules()}
     calls = record(network, method, x).inner
     return tuple(dict.fromkeys(names[call.module] for call in calls))

@@ -30,11 +30,11 @@ class StagedNetwork(nn.Module):
     stages : mapping of str to torch.nn.Module
         The stages, in order. Each takes what the one before it returns.
     info : BackboneInfo
-        What is known of the network.
+        The facts about the network.
     layout : {"nchw", "nhwc", "tokens"}, default="nchw"
         How the network arranges its spatial activations.
     n_prefix_tokens : int, default=0
-        Tokens that stand before those of the image (class token, registers).
+        Tokens that come before those of the image (class token, registers).
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ class StagedNetwork(nn.Module):
         """Return an activation as ``(n, channels, h, w)``, or ``(n, d)`` if flat.
 
         Tokens go back to their positions in the image, without the prefix tokens;
-        where they form no square, they come back as ``(n, channels, length, 1)``.
+        if they do not form a square, the result is ``(n, channels, length, 1)``.
         """
         if activation.ndim == 3:
             tokens = activation[:, self.n_prefix_tokens :].transpose(1, 2)
@@ -185,7 +185,7 @@ def noise(recipe: Recipe) -> Tensor:
 
 
 def keep_inputs(network: nn.Module) -> nn.Module:
-    """Make every layer leave its input unchanged, so that a cut may lie anywhere."""
+    """Make every layer leave its input unchanged, so that a cut can be anywhere."""
     for module in network.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
@@ -195,8 +195,8 @@ def keep_inputs(network: nn.Module) -> nn.Module:
 def keep_activations(network: StagedNetwork, recipe: Recipe) -> Tensor:
     """Give stages that change their input a copy of it.
 
-    The activation at any cut then stays what it was. Returns the embedding of the
-    noise that this was seen on.
+    The activation at any cut then stays unchanged. Returns the embedding of the noise
+    that was used to find those stages.
     """
     x = noise(recipe)
     with torch.no_grad():
@@ -218,7 +218,7 @@ def check_cut(network: StagedNetwork, embed: Callable[[Tensor], Tensor]) -> None
     if found.shape != expected.shape or (found - expected).abs().max() > 1e-4 * scale:
         raise StageNotFoundError(
             f"The stages found in {network.info.name!r} do not give the numbers of the "
-            "whole network. Name them: sktl.register_backbone(name, network, "
+            "whole network. Name them with sktl.register_backbone(name, network, "
             "stages={...})."
         )
 

@@ -1,4 +1,4 @@
-"""Read a file of weights without executing it, and give them to a network."""
+"""Read a weights file without executing it, and load it into a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 
-# Where training scripts keep the state_dict inside a checkpoint, the likeliest first.
+# Where training scripts keep the state_dict in a checkpoint, the most likely first.
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "module"),
     *("net", "network", "weights", "params"),
@@ -41,7 +41,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     text = head.lstrip().lower()
     if head[8:9] == b"{":  # eight bytes of length, then the JSON header
         return _unwrapped(_read_safetensors(path), path)
-    # What is often downloaded in place of weights.
+    # Files that are often downloaded by mistake instead of weights.
     if not head:
         what = "is empty"
     elif text.startswith((b"<!doctype", b"<html", b"<?xml", b"{", b"<head")):
@@ -69,7 +69,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> object:
-    save = "Save the tensors alone: torch.save(model.state_dict(), path)"
+    save = "Save only the tensors: torch.save(model.state_dict(), path)"
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -120,14 +120,14 @@ def fit_state_dict(
 ) -> None:
     """Give ``model`` the weights of ``state``, as far as ``trunk`` needs them.
 
-    Whatever lies outside of the trunk (the classifier, the heads of a detector) may be
-    missing, foreign or of another shape. ``translate`` brings old keys up to date.
+    Anything outside the trunk (the classifier, the heads of a detector) may be missing,
+    unknown or of another shape. ``translate`` brings old keys up to date.
 
     Raises
     ------
     WeightsMismatchError
-        If the trunk lacks a key, a shape differs or the file knows keys that the
-        network does not.
+        If the trunk lacks a key, a shape differs or the file has keys that the
+        network does not know.
     """
     own = model.state_dict(keep_vars=True)
     needed = _keys_in(own, trunk)
@@ -144,7 +144,7 @@ def fit_state_dict(
         for key, value in (translate(model, plain) if translate else plain).items()
         if key in needed or not key.startswith(heads)
     )
-    # Without the metadata of a file, its modules are taken to be of today's version.
+    # A file without metadata is taken to be of today's version.
     versions = getattr(plain, "_metadata", None) or model.state_dict()._metadata  # type: ignore[attr-defined]
     kept._metadata = versions  # type: ignore[attr-defined]
     try:
@@ -180,7 +180,7 @@ def _keys_in(state: Mapping[str, Tensor], modules: Iterable[nn.Module]) -> set[s
 
 
 def _prefix(state: Mapping[str, Tensor], needed: set[str]) -> str:
-    """Return what stands before the keys of ``state``, by how many keys it explains."""
+    """Return the prefix of the keys of ``state``: the one that explains most keys."""
     candidates = {""}
     for _ in range(3):
         candidates |= {
@@ -196,7 +196,7 @@ def _prefix(state: Mapping[str, Tensor], needed: set[str]) -> str:
 
 
 def _head_prefixes(model: nn.Module, needed: set[str]) -> tuple[str, ...]:
-    """Return the starts of keys that lie outside of the trunk."""
+    """Return the prefixes of keys outside the trunk."""
     known = [name for name, module in model.named_modules() if name]
     prefixes = {
         f"{name}."

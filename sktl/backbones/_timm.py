@@ -104,7 +104,7 @@ class TimmSource:
 
 
 def _translate(model: nn.Module, state: dict[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the weights under timm's keys, where timm knows the older ones."""
+    """Return the weights under timm's current keys, if it can translate old ones."""
     module = sys.modules[type(model).__module__]
     translate = getattr(module, "checkpoint_filter_fn", None)
     if translate is None or state.keys() >= dict(model.named_parameters()).keys():
@@ -117,7 +117,7 @@ def _embed(model: Any, x: Tensor) -> Tensor:
 
 
 def _config(name: str, tag: str | None = None):
-    """Return timm's configuration of published weights, by default of those named."""
+    """Return timm's configuration of published weights, by default as named."""
     name, _, own = name.removeprefix(PREFIX).partition(".")
     tag = tag or own
     return _timm().get_pretrained_cfg(f"{name}.{tag}" if tag else name)
@@ -147,12 +147,12 @@ def _fetch(name: str, tag: str) -> Path:
         raise WeightsUnavailableError(
             f"The weights {tag!r} of backbone {name!r} are not on this machine and "
             f"could not be downloaded from {config.hf_hub_id} ({error}). Fetch them on "
-            f"a machine with a network and pass weights=<path of the file>. {WITHOUT}"
+            f"a machine that is online and pass weights=<path of the file>. {WITHOUT}"
         ) from error
 
 
 def _fetch_from_hub(hub: ModuleType, config) -> str:
-    """Return the file in the cache of the hub, safetensors where there are any."""
+    """Return the file in the cache of the hub, safetensors if available."""
     repository, _, revision = config.hf_hub_id.partition("@")
     files = [config.hf_hub_filename] if config.hf_hub_filename else []
     files += ["model.safetensors", "pytorch_model.bin"]
@@ -204,10 +204,10 @@ def _described(name: str, published: str | None = None) -> tuple[BackboneInfo, P
 
 
 def _recipe(config) -> Recipe:
-    """Return the evaluation transform that timm would make of a configuration."""
+    """Return the evaluation transform that timm would make from a configuration."""
     channels, height, width = config.input_size
     size = (height, width)
-    # As timm does it: rounded down, and "squash" stretches without a crop.
+    # As in timm: rounded down, and "squash" stretches without a crop.
     squash = config.crop_mode == "squash"
     resize = None if squash else math.floor(min(size) / config.crop_pct)
     interpolation = config.interpolation

@@ -1,4 +1,4 @@
-"""Networks of the user's own: modules, or callables that build them."""
+"""The user's own networks: modules, or callables that build them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 from sktl.images import Recipe
 
 IMAGENET = Recipe((224, 224), 256)
-# A network that changes with these is another network.
+# A network in which an attribute of these types changes is another network.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -49,7 +49,7 @@ class OwnWeights:
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """One network of the user's: a module, or a callable that returns one."""
+    """One of the user's own networks: a module, or a callable that returns one."""
 
     name: str
     make: nn.Module | Callable[[], nn.Module]
@@ -78,7 +78,7 @@ class ModuleSource:
             facts["n_prefix_tokens"] = backbone.n_prefix_tokens
         if isinstance(backbone, nn.Module):
             default = type(backbone).__name__
-            # A copy: training the original goes on without changing what was fitted.
+            # A copy: training the original further must not change what was fitted.
             backbone = keep_inputs(freeze(copy.deepcopy(backbone).cpu()))
         else:
             default = getattr(backbone, "__name__", type(backbone).__name__)
@@ -90,7 +90,7 @@ class ModuleSource:
         return self._description.info
 
     def published(self, weights: str, random_state: object = None) -> Weights | None:
-        """Return the weights that the network has by itself, as ``"default"``."""
+        """Return the network's own weights, which are its ``"default"``."""
         if weights != "default":
             return None
         seed = 0 if random_state is None else seed_from(random_state)
@@ -103,7 +103,7 @@ class ModuleSource:
 
     @property
     def structure(self) -> str:
-        """What a fingerprint says of the network besides its weights."""
+        """What a fingerprint says about the network besides its weights."""
         return self._structure(self._description.structure)
 
     def _structure(self, network: str) -> str:
@@ -123,7 +123,7 @@ class ModuleSource:
         if reference.fingerprint != known + structure:
             raise WeightsMismatchError(
                 f"The callable behind backbone {self.name!r} no longer returns the "
-                "network that was fitted. Fit again, or let it return the same "
+                "network that was fitted. Fit again, or make it return the same "
                 "network each time."
             )
         if isinstance(weights, WeightsFile):
@@ -133,7 +133,7 @@ class ModuleSource:
         return self._cut(model)
 
     def _model(self, weights: Weights) -> nn.Module:
-        """Return a module that nobody else holds."""
+        """Return a module that is not shared."""
         seed = getattr(weights, "seed", 0)
         if not isinstance(self.make, nn.Module):
             model = build_random(self.make, seed)
@@ -155,8 +155,8 @@ class ModuleSource:
 
     @property
     def _description(self) -> _Description:
-        # Not a cached_property: its lock, up to Python 3.11, would be taken before the
-        # one of _loading here, and after it when a network is loaded.
+        # Not a cached_property: up to Python 3.11 it has a lock, which would be taken
+        # before that of _loading here, and after it when a network is loaded.
         known = self.__dict__.get("_known")
         if known is None:
             known = _describe(self, self._model(OwnWeights(0)))
@@ -165,7 +165,7 @@ class ModuleSource:
 
 
 class _Description(NamedTuple):
-    """What running a network has shown."""
+    """What running a network shows."""
 
     info: BackboneInfo
     plan: Plan
@@ -178,11 +178,11 @@ def _key(source: ModuleSource, model: nn.Module) -> tuple:
     return (*asked, repr(source.stages), source.n_prefix_tokens, hash_structure(model))
 
 
-# Clones have their structure in common.
+# Clones share their structure.
 @cached(LRUCache(256), key=_key, lock=Lock())
 def _describe(source: ModuleSource, model: nn.Module) -> _Description:
     """Find the stages and the facts of a network by running it."""
-    structure = hash_structure(model)  # before anything can change by running
+    structure = hash_structure(model)  # before running can change anything
     recipe, x = source.recipe, noise(source.recipe)
     plan: Plan = dict(source.stages or ()) or find_plan(model, x)
     layout = source.layout or layout_of(carve(model, plan).values(), x)
@@ -221,7 +221,7 @@ def _describe(source: ModuleSource, model: nn.Module) -> _Description:
 
 
 def _draw_again(model: nn.Module, name: str) -> None:
-    """Initialise every layer of a module anew."""
+    """Initialise every layer of a module again."""
     for module in model.modules():
         reset = getattr(module, "reset_parameters", None)
         if reset is not None:
@@ -279,7 +279,7 @@ def _is_plain(value: object) -> bool:
 
 
 def _add_code(digest, code: CodeType) -> None:
-    """Add what a function does; where it stands in its file does not matter."""
+    """Add what a function does; its place in the file does not matter."""
     digest.update(code.co_code)
     digest.update(repr(code.co_names).encode())
     for constant in code.co_consts:

@@ -1,7 +1,7 @@
-"""Which weights a network gets: where they lie and what identifies them.
+"""Which weights a network gets: where they are and what identifies them.
 
 Nothing here imports torch: a process that finds all its embeddings in the store has to
-identify the weights, not to load them.
+identify the weights but not to load them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 from sktl._whole_file import whole_file
 from sktl.exceptions import WeightsMismatchError, WeightsUnavailableError
 
-# Seconds without a byte until a download gives up; behind a silent firewall,
-# torch.hub, which sets no limit, would wait forever.
+# Seconds without a byte until a download gives up. torch.hub sets no limit, and waits
+# forever behind a silent firewall.
 TIMEOUT = 30
 
 
@@ -59,7 +59,7 @@ _version = lru_cache(version)  # without importing torch; looking it up takes 2 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights: where it lies, and the hash it has to have.
+    """A file of weights: where it is, and the hash it must have.
 
     With ``package``, an installed distribution that is never imported, ``file`` is a
     path below its folder (of ``"sktl"``, below ``weights``); with ``url``, a name in
@@ -67,7 +67,7 @@ class WeightsFile:
     """
 
     file: str
-    sha256: str  # in hexadecimal digits, or how it begins
+    sha256: str  # in hexadecimal, or only its first digits
     published: str | None = None  # the name under which the weights are published
     package: str | None = None
     url: str | None = None
@@ -76,7 +76,7 @@ class WeightsFile:
     def at(
         cls, path: str | os.PathLike, backbone: str, published: str | None = None
     ) -> WeightsFile:
-        """Return the file at ``path`` as it is now, meant for ``backbone``."""
+        """Return the file at ``path`` with its current hash, for ``backbone``."""
         path = Path(path).expanduser().absolute()
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "does not exist"
@@ -93,7 +93,7 @@ class WeightsFile:
 
     @property
     def _path(self) -> Path:
-        """Where the file lies, or will lie once it is downloaded."""
+        """Where the file is, or will be once it is downloaded."""
         if self.url:
             return download_folder() / self.file
         if self.package is None:
@@ -123,7 +123,7 @@ class WeightsFile:
             self._download_to(path)
         if not path.is_file():
             raise WeightsUnavailableError(
-                f"The weights file {str(path)!r} is not there. {self._remedy}"
+                f"The weights file {str(path)!r} is missing. {self._remedy}"
             )
         return path
 
@@ -150,8 +150,8 @@ class WeightsFile:
 
 
 WITHOUT = (
-    "Without it: backbone='pocket' or 'lenet5' (weights inside the package), "
-    "weights=<path of a file>, or weights=None (random)."
+    "No download is needed for backbone='pocket' or 'lenet5' (weights inside the "
+    "package), weights=<path of a file>, or weights=None (random)."
 )
 
 
@@ -193,7 +193,7 @@ def download_folder() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered while its size and time stay."""
+    """Return the SHA-256 of a file, remembered until its size or time changes."""
     try:
         seen = path.stat()
         return _sha256(str(path), seen.st_size, seen.st_mtime_ns)

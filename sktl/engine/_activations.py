@@ -29,7 +29,7 @@ _MOST_NAMED = 20
 _READ_AT_ONCE = 2000
 # Batches claimed at once: claiming costs 0.2 ms, and what is claimed is not shared.
 _BATCHES_AHEAD = 8
-# Smaller batches cost more for each image than the streams would wait for each other.
+# Smaller batches would cost more per image than the streams' waiting for each other.
 _LEAST_SHARE = 4
 
 _embedded = 0
@@ -67,7 +67,7 @@ def activations(
     rows : ImageRows
         Images, or anything else with a length and three methods: ``fingerprint(i)``
         returns bytes that stand for the content of row ``i``, ``prepare(i, recipe,
-        value_range)`` its tensor, not normalised, and ``where(i)`` words for messages.
+        value_range)`` its tensor, not normalised, and ``where(i)`` a name for messages.
     part : FrozenPart
         What to compute.
     device : str, default="auto"
@@ -77,8 +77,8 @@ def activations(
     cache : "session", path, EmbeddingStore or None, default="session"
         Where rows are kept.
     on_error : {"raise", "nan"}, default="raise"
-        What an unreadable image does: one error for all of them at the end, or rows of
-        NaN and one warning.
+        How unreadable images are reported: one error for all of them at the end, or
+        rows of NaN and one warning.
     verbose : int, default=0
         Show a progress bar over the images that have to be computed.
     label : str, default=None
@@ -92,7 +92,7 @@ def activations(
     Raises
     ------
     UnreadableImageError
-        With ``on_error="raise"``; it names every unreadable row.
+        With ``on_error="raise"``; the message names every unreadable row.
 
     Examples
     --------
@@ -148,8 +148,8 @@ def row_shape(part: FrozenPart) -> tuple[int, ...]:
 class _Call:
     """One run of ``activations``: which rows are known, and which are to be computed.
 
-    Calls that meet the same rows divide them: each claims the next few that nobody
-    has, and when none are left waits for the others'.
+    Calls that need the same rows divide them: each claims the next few that are free,
+    and when none are left, waits for the others.
     """
 
     def __init__(self, rows, part: FrozenPart, store: RowStore, *, raises: bool):
@@ -163,12 +163,12 @@ class _Call:
         self.missing: list[bytes] = []
         self.out: np.ndarray | None = None
         self._claims = store.claims()
-        self._elsewhere: list[bytes] = []  # somebody else is computing them
+        self._elsewhere: list[bytes] = []  # other calls are computing them
         self._computed: dict[bytes, np.ndarray] = {}  # not stored yet
         self._store_again_at = 0.0
 
     def look_up(self) -> None:
-        """Fingerprint the rows, and collect what the store has of them."""
+        """Fingerprint the rows, and collect those that the store has."""
         digest, keys, first = self.part.digest, self.keys, self.first
         fingerprint = self.rows.fingerprint
         for i in range(len(self.rows)):
@@ -189,7 +189,7 @@ class _Call:
                 self.missing += [key for key in some if key not in found]
 
     def compute(self, streams: Streams, verbose: int, label: str | None) -> None:
-        """Compute what is missing, or wait for whoever is computing it."""
+        """Compute what is missing, or wait for the calls that are computing it."""
         with contextlib.ExitStack() as stack:
             self._advance = lambda n: None
             if verbose:
@@ -201,7 +201,7 @@ class _Call:
             stack.enter_context(self._claims)
             stack.callback(self._flush)
             while self.missing:
-                # Once an error is certain, only find the other rows to name in it.
+                # Once an error is certain, only look for other rows to name in it.
                 streams.only_decode = self.raises and bool(self.unreadable)
                 batches = streams.run(self._hand_out(streams))
                 with contextlib.closing(batches):
@@ -229,7 +229,7 @@ class _Call:
     def _claim(self, keys: Sequence[bytes]) -> list[bytes]:
         """Return the keys that this call is to compute."""
         mine = self._claims.take(keys)
-        stored = self.store.read(mine)  # meanwhile, by somebody else
+        stored = self.store.read(mine)  # meanwhile, by another call
         self._claims.release(stored)
         self._advance(self._place(stored))
         if len(mine) < len(keys):
@@ -266,7 +266,7 @@ class _Call:
             self.store.write(rows)
             self._claims.release(rows)
             now = time.monotonic()
-            # A disk that takes 20 ms to sync is asked for a fifth of the time at most.
+            # Storing takes at most a fifth of the time, even if a sync takes 20 ms.
             self._store_again_at = now + 4 * (now - start)
 
     def _place(self, rows: dict[bytes, np.ndarray]) -> int:
@@ -290,7 +290,7 @@ class _Call:
         return self.out
 
     def _unreadable_rows(self) -> list[int]:
-        """Return the rows without a readable image, repetitions among them."""
+        """Return the rows without a readable image, repetitions included."""
         bad = {self.keys[i] for i in self.unreadable} - {None}
         return [
             i

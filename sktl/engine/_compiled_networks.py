@@ -1,7 +1,7 @@
 """Compiled networks on disk: a second process loads in 0.1 s what took seconds to make.
 
-They lie in the user's own cache folder, never in an embedding store, which may come
-from somebody else. A checksum keeps a damaged file from giving wrong numbers.
+They are kept in the user's own cache folder, never in an embedding store, which may
+come from someone else. A checksum keeps a damaged file from giving wrong numbers.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ def _openvino_version() -> str:
 
 
 def compiled_file(part: FrozenPart) -> Path:
-    """Return where the compiled network of ``part`` lies, if it was compiled."""
+    """Return the file of the compiled network of ``part``, which need not exist."""
     text = f"{_openvino_version()} {part.key}".encode()
     name = hashlib.blake2b(text, digest_size=16).hexdigest()
     return Path(cache_root(), "networks", name + ".blob")
 
 
 def failure_file(part: FrozenPart) -> Path:
-    """Return the file that is there if OpenVINO is known not to run this network."""
+    """Return the file whose presence says that OpenVINO cannot run this network."""
     return compiled_file(part).with_suffix(".failed")
 
 
 def read_checked(path: Path) -> bytes | None:
-    """Return what was written, None if it is not there or damaged."""
+    """Return what was written, or None if it is missing or damaged."""
     try:
         data = path.read_bytes()
         os.utime(path)

@@ -86,12 +86,12 @@ def resolve_engine(
     Parameters
     ----------
     engine : {"auto", "torch", "compile", "openvino"}, default="auto"
-        ``"auto"`` is OpenVINO on a CPU where it is installed, torch otherwise.
+        ``"auto"`` is OpenVINO on a CPU if it is installed, torch otherwise.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
         is one.
     precision : {"float32", "bfloat16", "float16", "auto"}, default="float32"
-        ``"auto"`` is the fastest that loses little: bfloat16 where the processor
+        ``"auto"`` is the fastest that loses little accuracy: bfloat16 if the processor
         computes in it, float16 on older GPUs, float32 otherwise.
 
     Returns
@@ -169,8 +169,8 @@ def _cpu_has_bfloat16() -> bool:
 def threads_given_back() -> Iterator[int]:
     """Give torch its threads back when the last of several streams has ended.
 
-    What a stream sets holds for its own thread, but new threads of the process and MKL
-    take it over.
+    A stream sets the number for its own thread, but MKL and new threads of the process
+    inherit it.
     """
     import torch
 
@@ -182,7 +182,7 @@ def threads_given_back() -> Iterator[int]:
     finally:
         with _limits_lock:
             first = _limits[0]
-            _limits.pop()  # how many are left matters, and what the first one found
+            _limits.pop()  # only their number and the first one matter
             if not _limits:
                 torch.set_num_threads(first)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sktl.backbones import BackboneRef
     from sktl.images import Recipe
 
-# Raise it when the same part would give other numbers than before.
+# Raise it when the same part gives other numbers than before.
 _NUMERICS_VERSION = 1
 
 
@@ -72,14 +72,14 @@ class FrozenPart:
             str(bounds),
             self.precision,
         ]
-        # At float32 OpenVINO and torch agree to 1e-6, a hundredth of what is promised
-        # against the reference, so a few rows may come from whichever is at hand. In
-        # the shorter formats they round differently (1e-2) and must not be mixed.
+        # At float32 OpenVINO and torch agree to 1e-6, a hundredth of the tolerance
+        # against the reference, so rows may come from either of them. In the shorter
+        # formats they round differently (1e-2) and must not be mixed.
         if self.precision != "float32":
             fields.append(self.engine)
         return " ".join(fields)
 
     @cached_property
     def digest(self) -> bytes:
-        """Sixteen bytes that stand for ``key`` in front of each row's fingerprint."""
+        """Sixteen bytes for ``key``, put before each row's fingerprint."""
         return hashlib.blake2b(self.key.encode(), digest_size=16).digest()

@@ -1,9 +1,9 @@
 """The OpenVINO runner: the network up to the cut, converted, compiled, and kept.
 
-Measured here against torch with folded norms, in the same two streams: 1.1 to 2 times
-as fast at float32, and to 1e-6 the same numbers; 1.2 to 3 times at bfloat16. One
+Measured against torch with folded norms, in the same two streams: 1.1 to 2 times as
+fast at float32, with the same numbers to 1e-6; 1.2 to 3 times as fast at bfloat16. One
 compiled network serves all batch sizes: with a free batch dimension it is as fast as
-with a fixed one, and its rows are the same to the bit whatever their companions.
+with a fixed one, and a row is the same to the bit whatever else is in its batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sktl.engine._frozen_part import FrozenPart
 from sktl.engine._torch_runner import CutNetwork, NetworkCache, stack
 
 _TYPES = {"float32": "f32", "bfloat16": "bf16"}
-# Largest difference to torch, relative to the largest value, that is rounding.
+# Largest difference from torch, relative to the largest value, that is rounding.
 _TOLERANCES = {"float32": 1e-4, "bfloat16": 0.1}
 # What tracing and converting raise on networks that they cannot follow.
 _CONVERSION_ERRORS = (
@@ -72,7 +72,7 @@ class OpenVinoRunner:
 def openvino_runner(
     part: FrozenPart, n_threads: int, *, convert: bool
 ) -> OpenVinoRunner | None:
-    """Return a runner for ``part``; None if that takes a conversion not asked for.
+    """Return a runner for ``part``; None if it is not converted and may not be.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def openvino_runner(
         OpenVINO cannot run this network.
     """
     settings = {
-        # Left alone, OpenVINO takes bfloat16 wherever the processor has it.
+        # By default, OpenVINO uses bfloat16 if the processor has it.
         "INFERENCE_PRECISION_HINT": _TYPES[part.precision],
         "INFERENCE_NUM_THREADS": str(n_threads),
         "NUM_STREAMS": str(n_threads),

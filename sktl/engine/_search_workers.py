@@ -1,4 +1,4 @@
-"""What the worker processes of a parallel search are spared."""
+"""Save the worker processes of a parallel search from needless work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _advised = False
 
 
 def advise_to_prime(device: str) -> None:
-    """Warn once in a worker that is about to run a network on a GPU of its own."""
+    """Warn once in a worker that is about to load its own network onto a GPU."""
     global _advised
     if device == "cpu" or _advised or not is_worker():
         return
@@ -21,18 +21,18 @@ def advise_to_prime(device: str) -> None:
         f"Each worker of this parallel search loads the network onto {device!r}, where "
         "they wait for each other. Call sktl.model_selection.prime(search, X, y) "
         "before search.fit(X, y): it embeds everything once in the main process, and "
-        "workers only read.",
+        "the workers only read.",
         RuntimeWarning,
         stacklevel=2,
     )
 
 
 def spare_workers_of_torch() -> None:
-    """Drop torch's own warning filters, for which every worker would import torch.
+    """Drop torch's warning filters, which make every worker import torch.
 
     scikit-learn sends the filters of this process to its workers, and torch adds one
-    for a warning class of its own (TracerWarning, of torch.jit): to unpickle it, each
-    worker imports torch, for 4 to 7 s and 0.9 GB (scikit-learn 1.9, torch 2.15).
+    for its own class TracerWarning (of torch.jit). To unpickle it, each worker imports
+    torch, which takes 4 to 7 s and 0.9 GB (scikit-learn 1.9, torch 2.15).
     """
     if "torch" not in sys.modules:
         return

@@ -1,9 +1,9 @@
-"""``Streams``: rows are decoded and run through the network, so that neither waits.
+"""``Streams``: decode rows and run them through the network, with neither waiting.
 
 On a CPU each stream is a thread that decodes a small batch and runs it on its share of
 the cores. Two streams of one thread beat one network on two threads with decoding
-beside it (51 against 37 images/s for resnet18 from JPEGs). In front of a GPU, threads
-decode ahead and one other feeds it large batches.
+beside it (51 against 37 images/s for resnet18 from JPEGs). For a GPU, threads decode
+ahead and one more feeds it large batches.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LIGHT_GFLOPS = 1.0
 # A decoding thread hands over this many images at once; a GPU batch takes several.
 _DECODED_AT_ONCE = 16
 # Converting for OpenVINO takes 2 to 5 s on an idle machine and saves a fifth or more of
-# the time: worth it where torch would run for this long. Fewer rows are not timed.
+# the time: worth it if torch would take this long. Fewer rows are not timed.
 _WORTHWHILE_SECONDS = 20.0
 _LEAST_TIMED = 50
 
@@ -54,7 +54,7 @@ class RunnerFailedError(RuntimeError):
 
 @dataclass
 class Batch:
-    """What became of a few rows."""
+    """A few rows on their way through the network."""
 
     positions: list[int] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Streams:
     """Threads that decode rows and run them through a network.
 
     ``n_streams`` of them do both, a single one in the calling thread; ``n_decoders``
-    only decode, ahead of one that runs. ``is_light``: it is so little work that one
+    only decode, ahead of one that runs. ``is_light`` means so little work that one
     thread of torch is fastest.
     """
 
@@ -122,7 +122,7 @@ class Streams:
         return batch
 
     def _gather(self, decoded: Closable[Batch]) -> Closable[Batch]:
-        """Join what was decoded into batches for a GPU."""
+        """Join decoded rows into batches for a GPU."""
         gathered = Batch()
         with contextlib.closing(decoded):
             for batch in decoded:
@@ -148,14 +148,14 @@ class Streams:
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(some) == 1:
                     raise
-            # Here, the failed batch is no longer held by the traceback.
+            # Outside the handler, no traceback holds the failed batch.
             self._halve(len(some))
         if values and done == len(tensors):
             batch.values = np.concatenate(values) if len(values) > 1 else values[0]
         return batch
 
     def _halve(self, n_images: int) -> None:
-        """Go on in smaller batches."""
+        """Continue in smaller batches."""
         self.batch_size = min(self.batch_size, n_images // 2)
         if not self._has_warned:
             self._has_warned = True
@@ -204,7 +204,7 @@ def open_streams(
     automatic = batch_size == "auto"
     size = automatic_batch_size(part, device) if automatic else int(batch_size)
     if part.precision != "float32":
-        # The torch runner would fill a smaller one up.
+        # The torch runner would pad a smaller one.
         size = max(size, LEAST_SHORT_BATCH)
     streams = Streams(rows, part, _open_runner(part, device, n_rows), size)
     if device != "cpu":
@@ -224,8 +224,8 @@ def automatic_batch_size(part: FrozenPart, device: str) -> int:
     height, width = part.recipe.size
     share = 224 * 224 / (height * width)
     if device == "cpu":
-        # Larger ones fall out of the cache: mobilenet_v2 runs 75 images/s in batches
-        # of 8 and 32 in batches of 32.
+        # Larger batches do not fit into the cache: mobilenet_v2 runs 75 images/s in
+        # batches of 8 and 32 in batches of 32.
         return int(min(max(8 * share, 4), 32))
     return int(min(max((64 if device == "mps" else 256) * share, 16), 1024))
 
@@ -235,8 +235,8 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
 
     At float32 OpenVINO and torch give the same numbers, so either may run: OpenVINO if
     the network is compiled already, in memory or on disk, or if the call is long enough
-    to pay for converting it. Below float32 they round differently, the key names one,
-    and it is used for every row.
+    to pay for converting it. Below float32 they round differently, so the key names the
+    engine, and it is used for every row.
     """
     if part.engine != "openvino" or device != "cpu":
         return TorchRunner(part, device)
@@ -245,7 +245,7 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
     convert = is_short or (not on_disk and _is_long(part, n_rows))
     imported = "sktl.engine._openvino_runner" in sys.modules
     if not (convert or on_disk or imported):
-        return TorchRunner(part, device)  # spare the import of OpenVINO
+        return TorchRunner(part, device)  # do not import OpenVINO
     from sktl.engine._openvino_runner import ConversionError, openvino_runner
 
     try:
@@ -267,7 +267,7 @@ def _open_runner(part: FrozenPart, device: str, n_rows: int) -> Runner:
 
 
 def _is_long(part: FrozenPart, n_rows: int) -> bool:
-    """Tell whether torch would need long for this many rows, by timing one image."""
+    """Tell whether torch would take long for this many rows, by timing one image."""
     if n_rows < _LEAST_TIMED:
         return False
     runner = TorchRunner(part, "cpu")

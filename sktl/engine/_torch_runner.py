@@ -25,7 +25,7 @@ LEAST_SHORT_BATCH = 4
 
 
 class NetworkCache(Generic[Network]):
-    """The networks used last, each made by one thread for all of the process."""
+    """The networks used last, each made once and shared by all threads."""
 
     def __init__(self) -> None:
         self.networks: LRUCache = LRUCache(_NETWORKS_KEPT)
@@ -34,11 +34,11 @@ class NetworkCache(Generic[Network]):
             os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
-        """Begin with a lock that no thread of a parent process holds."""
+        """Replace the lock by one that no thread of a parent process holds."""
         self._lock = threading.RLock()
 
     def get(self, key: Hashable, make: Callable[[], Network]) -> Network:
-        """Return the network under ``key``; make it if it is not here."""
+        """Return the network under ``key``; make it if there is none."""
         with self._lock:
             network = self.networks.get(key)
             if network is None:
@@ -52,7 +52,7 @@ _prepared: NetworkCache[nn.Module] = NetworkCache()
 
 
 class CutNetwork(nn.Module):
-    """The stages up to the deepest layer wanted, and what becomes of their outputs.
+    """The stages up to the deepest layer wanted; their outputs become rows.
 
     It shares the modules of the network that ``BackboneRef.load`` returns.
     """
@@ -120,8 +120,8 @@ class TorchRunner:
         cut = (tuple(part.layers), part.pool, part.precision)
         key = (*weights, *cut, device, self.is_compiled)
         self.network = _prepared.get(key, lambda: _prepare(part, device))
-        # Below four images oneDNN takes other kernels. At float32 their rounding
-        # differs by 5e-7, in 16 bits by 4e-5, so a row would depend on its companions.
+        # Below four images oneDNN uses other kernels. At float32 their rounding
+        # differs by 5e-7, in 16 bits by 4e-5, so a row would depend on its batch.
         is_short = self.dtype != torch.float32
         self._least_batch = self._floor = LEAST_SHORT_BATCH if is_short else 1
 
@@ -135,7 +135,7 @@ class TorchRunner:
             batch = self.part.recipe.normalise(batch)
             batch = batch.to(self.dtype, memory_format=torch.channels_last)
             if self.is_compiled:
-                # Compiled code is for one size of batch: shorter ones are filled up.
+                # Compiled code is for one batch size: smaller batches are padded.
                 self._least_batch = max(self._least_batch, len(batch))
             if len(batch) < self._least_batch:
                 n = self._least_batch - len(batch)
@@ -157,7 +157,7 @@ class TorchRunner:
 
     @contextlib.contextmanager
     def _exact_float32(self) -> Iterator[None]:
-        """Keep float32 what it says on GPUs that would shorten it to 19 bits."""
+        """Keep float32 exact on GPUs that would shorten it to 19 bits."""
         if not self.device.startswith("cuda") or self.dtype != torch.float32:
             yield
             return
@@ -172,12 +172,12 @@ class TorchRunner:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether a GPU had no room: torch.OutOfMemoryError on CUDA, not on MPS."""
+    """Tell whether a GPU ran out of memory: MPS has no exception class for it."""
     return "out of memory" in str(error).lower()
 
 
 def stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Return one batch; 8-bit images join wider ones as values in [0, 1]."""
+    """Return one batch; next to wider images, 8-bit ones are scaled to [0, 1]."""
     if any(t.dtype != torch.uint8 for t in tensors):
         tensors = [t.float() / 255 if t.dtype == torch.uint8 else t for t in tensors]
     return torch.stack(list(tensors))

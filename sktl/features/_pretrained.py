@@ -22,9 +22,9 @@ from sktl.store import EmbeddingStore
 class PretrainedFeatures(TransformerMixin, BaseEstimator):
     """Turn images into the embeddings of a frozen pretrained network.
 
-    The network is cut after the layers asked for; what lies before the cut never
+    The network is cut after the requested layers. The part before the cut never
     changes, so each image is embedded once and kept, however many folds, candidates
-    and processes of a search ask for it again.
+    and processes of a search need it again.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         own embedding, which is what its classifier would see.
     pool : {"avg", "max", "avgmax", "flatten"}, default="avg"
         How a feature map becomes a vector: mean or maximum over its positions, both,
-        or all positions in a row. With ``layers=None`` anything but ``"avg"`` is
-        applied to the last feature map before the network's own pooling.
+        or all positions one after another. With ``layers=None``, anything but ``"avg"``
+        is applied to the last feature map, before the network's own pooling.
     image_size : int, (int, int) or None, default=None
         Height and width at which the network sees the images. ``None`` is the size
         of its published recipe.
     image_shape : tuple of int or None, default=None
         ``(height, width)`` or ``(height, width, channels)`` of images that come as
-        rows of a table. ``None`` infers it when the width is a square or three times
+        rows of a table. ``None`` infers it if the width is a square or three times
         a square.
     batch_size : int or "auto", default="auto"
         Images per forward pass. It changes speed and memory, not the numbers.
@@ -64,9 +64,9 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     precision : {"float32", "bfloat16", "float16", "auto"}, default="float32"
         Arithmetic of the network. Embeddings are float32 in any case.
     engine : {"auto", "torch", "compile", "openvino"}, default="auto"
-        What runs the network. ``"auto"`` takes OpenVINO on a CPU where it is
-        installed, torch otherwise. ``"compile"`` is ``torch.compile``: half a minute
-        before the first row, which pays on a GPU or for many thousand images.
+        What runs the network. ``"auto"`` takes OpenVINO on a CPU if it is installed,
+        torch otherwise. ``"compile"`` is ``torch.compile``: it takes half a minute
+        before the first row, which pays off on a GPU or for many thousands of images.
     device : str, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` takes a GPU if there
         is one.
@@ -74,22 +74,22 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         Where embeddings are kept: shared by all processes of this run and gone at its
         end, in a folder that lasts, or nowhere.
     on_error : {"raise", "nan"}, default="raise"
-        What an unreadable image does: one error that names them all, or a row of NaN
-        and a warning. Rows stay aligned with ``y``.
+        How unreadable images are reported: one error that names them all, or rows of
+        NaN and a warning. Rows stay aligned with ``y``.
     random_state : int, RandomState instance or None, default=None
-        Draws the weights when ``weights=None``; has no effect otherwise.
+        Seed of the weights if ``weights=None``; has no effect otherwise.
     verbose : int, default=0
         Show a progress bar when above 0.
 
     Attributes
     ----------
     info_ : BackboneInfo
-        What is known about the network.
+        The facts about the network.
     layers_ : tuple of str
         The stages whose outputs are the features.
     value_range_ : (float, float) or None
-        The pixel values that mean black and white; None where the type of the pixels
-        says it.
+        The pixel values that mean black and white; None if the type of the pixels
+        defines them.
     n_features_in_ : int
         Columns of X, when X is a table.
     feature_names_in_ : ndarray of str
@@ -101,14 +101,14 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    ``fit`` costs no forward pass: it learns the pixel scale where it has to, and
+    ``fit`` costs no forward pass: it learns the pixel scale if it has to, and
     identifies the weights. A fitted object holds the network's name and a fingerprint
     of its weights, and pickles in kilobytes; a module passed as ``backbone`` is a
-    parameter and is pickled with it. With ``n_jobs`` each worker that has to run the
+    parameter and is pickled with it. With ``n_jobs``, each worker that has to run the
     network loads its own copy; one that finds every image in the cache does not even
     import torch.
 
-    Embeddings are not scaled: put a ``StandardScaler`` in front of heads that care.
+    Embeddings are not scaled: put a ``StandardScaler`` before heads that need it.
 
     Examples
     --------
@@ -181,7 +181,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None) -> PretrainedFeatures:
-        """Look at the images and settle what turns them into embeddings.
+        """Learn the pixel scale if need be, and identify the network's weights.
 
         Parameters
         ----------
@@ -222,7 +222,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of images
-            As in ``fit``; another form of images is welcome.
+            As in ``fit``; images may come in another form.
 
         Returns
         -------
@@ -254,7 +254,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         Returns
         -------
         feature_names_out : ndarray of str objects
-            The backbone, the layer where layers were asked for, and a number.
+            The backbone, the layer if ``layers`` is not None, and a number.
         """
         check_is_fitted(self)
         if hasattr(self, "n_features_in_"):

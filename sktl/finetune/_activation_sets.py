@@ -28,12 +28,12 @@ from sktl.finetune._cut import Cut
 from sktl.finetune._training_rows import TrainingRows
 from sktl.images import ImageRows
 
-# Rows to compute first when predicting; as many more at once as fit into the bytes.
+# Rows to compute first when predicting; later blocks are as large as the bytes allow.
 FIRST_BLOCK, BLOCK_BYTES = 128, 256 * 1024**2
 
 
 def are_activations(X) -> bool:
-    """Tell whether skorch has passed on a data set of ours, or a part of one."""
+    """Tell whether skorch has passed on one of our data sets, or a part of one."""
     if isinstance(X, (SliceDataset, torch.utils.data.Subset)):
         X = X.dataset
     return isinstance(X, Activations)
@@ -57,8 +57,8 @@ class Activations(Dataset):
     A batch is ``(x, y)``, or ``({"x": x, "sample_weight": weight}, y)`` when weights
     differ. Without targets ``y`` is a tensor of zeros, as in skorch.
 
-    What is drawn for a batch follows from the seed, the epoch and the batch's first
-    row, so that processes that load batches need not share a random state.
+    Random draws for a batch depend only on the seed, the epoch and the batch's first
+    row, so processes that load batches need not share a random state.
     """
 
     def __init__(self, n: int, rows: TrainingRows | None = None, seed: int = 0):
@@ -85,8 +85,8 @@ class Activations(Dataset):
         raise NotImplementedError
 
     def draws(self, positions: list[int]) -> torch.Generator:
-        """Return the source of what is drawn for a batch in this epoch."""
-        # Of a seed, torch's generator on the CPU looks at 32 bits.
+        """Return the random generator of a batch in this epoch."""
+        # torch's generator on the CPU uses only 32 bits of a seed.
         number = hash((self._seed, self.epoch, int(positions[0]))) % 2**32
         return torch.Generator().manual_seed(number)
 
@@ -103,7 +103,7 @@ class Activations(Dataset):
 
 
 class KeptActivations(Activations):
-    """Activations in memory; with several views, each visit of a row draws one.
+    """Activations in memory; with several views, each visit to a row draws one.
 
     ``x`` holds all rows of the first view (the images themselves), then those of the
     next view, ...
@@ -150,7 +150,7 @@ class BlockActivations(Activations):
 
 
 class LiveActivations(Activations):
-    """Activations computed anew on every visit, from varied pixels."""
+    """Activations computed again on every visit, from varied pixels."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class LiveActivations(Activations):
         row_bytes = recipe.channels * recipe.size[0] * recipe.size[1]
         row_bytes *= 4 if images.scaled else 1
         fits = row_bytes * len(images) <= source.max_bytes
-        self._keeps_pixels = fits and rows is not None  # predictions look but once
+        self._keeps_pixels = fits and rows is not None  # predicting reads once
         self._pixels: dict[int, Tensor] = {}
 
     def inputs(self, positions: list[int]) -> Tensor:
@@ -199,7 +199,7 @@ class LiveActivations(Activations):
 
 
 class DataSets:
-    """The data sets to train on and to watch, on their way through skorch's loop."""
+    """The training and the held-out data set, on their way through skorch's loop."""
 
     def __init__(self, train: Activations, valid: Activations | None):
         self.train = train
@@ -274,10 +274,10 @@ class ActivationSource:
         seed: int,
         row_bytes: int,
     ) -> tuple[Activations, Activations | None]:
-        """Return the data sets of rows to train on and to watch.
+        """Return the data sets of the training rows and the held-out rows.
 
         Training images are varied by ``variation``: in ``n_views`` views that are kept,
-        or anew in every epoch if that is None. The activations of one image take
+        or again in every epoch if that is None. The activations of one image take
         ``row_bytes``.
         """
         if n_views == 1 and self.frozen is not None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from sktl.images import ImageRows, Recipe
 
-# What the words stand for; benchmarks/study_finetune_defaults.md measures them.
+# The named augmentations; benchmarks/study_finetune_defaults.md measures them.
 PRESETS = {
     "none": {},
     "light": {"flip": 0.5, "crop": 0.75},
@@ -26,11 +26,11 @@ PRESETS = {
 class Variation:
     """How images are varied at random.
 
-    ``flip`` and ``vertical_flip`` are probabilities, and so is ``erase``, by which a
-    rectangle of up to a quarter of the image turns grey. ``crop`` is the smallest share
-    of the area that a random crop keeps before it is resized back, ``rotate`` the
-    largest rotation in degrees, ``color`` the largest relative change of brightness,
-    contrast and saturation.
+    ``flip`` and ``vertical_flip`` are probabilities. ``erase`` is the probability that
+    a rectangle of up to a quarter of the image takes its mean colour. ``crop`` is the
+    smallest share of the area that a random crop keeps before it is resized back,
+    ``rotate`` the largest rotation in degrees, ``color`` the largest relative change of
+    brightness, contrast and saturation.
     """
 
     flip: float = 0.0
@@ -54,7 +54,7 @@ class Variation:
                 "0.05 to 1 (no crop)."
             )
 
-    # Whether views may be kept in the store, under a key that says all about them.
+    # Whether views may be kept in the store, under a key that describes them fully.
     is_storable = True
 
     @property
@@ -101,7 +101,7 @@ class Variation:
         )
         angle = uniform(-1, 1) * math.radians(self.rotate)
         cos, sin = angle.cos(), angle.sin()
-        # Rotation happens in pixels, the grid is in units of half the sides.
+        # Rotation is in pixels; the grid is in units of half the sides.
         moves = torch.zeros(n, 2, 3)
         moves[:, 0, 0] = cos * scale_x * mirror
         moves[:, 0, 1] = -sin * scale_y * height / width
@@ -145,10 +145,10 @@ class TransformVariation:
     """A torchvision v2 transform, or any callable on one image tensor.
 
     It takes and returns (c, h, w), floats on a scale from 0 to 1, and may draw from
-    torch's random state, which is seeded for it and put back.
+    torch's random state, which is seeded for it and restored afterwards.
     """
 
-    # Nobody can tell from a function whether it still does what it did yesterday.
+    # Whether a function still does what it did yesterday cannot be seen from outside.
     is_storable = False
     key = "transform"
 
@@ -173,7 +173,7 @@ class TransformVariation:
 
 
 def variation_of(augment) -> Variation | TransformVariation | None:
-    """Return what ``augment`` asks for; None when images stay as they are."""
+    """Return what ``augment`` asks for; None if images stay unchanged."""
     if isinstance(augment, str):
         augment = PRESETS[augment]
     if isinstance(augment, Mapping):
@@ -195,12 +195,12 @@ def as_floats(batch: Tensor) -> Tensor:
 
 
 class ViewRows:
-    """Images, each varied in one way that stays the same for good.
+    """Images, each varied in one fixed way.
 
     A view is a function of the image's content, the variation, the seed and the
     number of the view, not of the image's place in X. So the activations of a view are
     computed once and shared by folds, candidates and processes, like those of the
-    image itself. The engine takes it for the images themselves.
+    image itself. To the engine, views look like the images themselves.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class ViewRows:
         return len(self.images)
 
     def where(self, i: int) -> str:
-        """Return the words that point to row ``i`` in a message."""
+        """Return what to call row ``i`` in a message."""
         return self.images.where(i)
 
     def fingerprint(self, i: int) -> bytes:

@@ -12,14 +12,14 @@ from torch import Tensor
 class BestEpoch(Callback):
     """Watch the held-out rows and remember the best state of the network.
 
-    It does so from ``begin`` to ``restore``, and is idle otherwise.
+    It is active from ``begin`` to ``restore``, and idle otherwise.
     """
 
     _state: dict[str, Tensor] | None = None
     is_over = False
 
     def begin(self, net, measures: dict[str, float]) -> None:
-        """Note the state and the score before the first step: epoch 0."""
+        """Keep the state and the score before the first step: epoch 0."""
         self.is_over = False
         self._note(net, len(net.history), _score(measures))
 
@@ -32,7 +32,7 @@ class BestEpoch(Callback):
         if score > self.best_score_:
             self._note(net, epoch, score)
         elif patience is not None and epoch - self.best_epoch_ >= patience:
-            # The net stops before the next epoch: all callbacks are to see this one.
+            # The net stops before the next epoch, so that all callbacks see this one.
             self.is_over = True
 
     def _note(self, net, epoch: int, score: tuple[float, float]) -> None:
@@ -40,7 +40,7 @@ class BestEpoch(Callback):
         self._state = copy.deepcopy(net.module_.state_dict())
 
     def restore(self, net) -> None:
-        """Give the network the state of the best epoch, and let go of the copy."""
+        """Give the network the state of the best epoch, and drop the copy."""
         net.module_.load_state_dict(self._state)
         self._state = None
 
@@ -54,11 +54,11 @@ def _score(measures) -> tuple[float, float]:
 
 
 class QuietLog(PrintLog):
-    """skorch's log, which lays out a table in every epoch even if none is wanted."""
+    """skorch's log, which otherwise formats a table in every epoch, printed or not."""
 
     def on_epoch_end(self, net, **kwargs):
-        """Print the epoch, if anybody is to see it."""
-        # Without this, a fifth of what skorch adds to the epoch of a linear head.
+        """Print the epoch, if the log goes anywhere."""
+        # Formatting takes a fifth of what skorch adds to the epoch of a linear head.
         if net.verbose or self.sink is not print:
             super().on_epoch_end(net, **kwargs)
 
@@ -66,9 +66,9 @@ class QuietLog(PrintLog):
 def is_deliberate(interrupt: KeyboardInterrupt) -> bool:
     """Tell whether code raised the interrupt, and not the user's Ctrl-C.
 
-    skorch's way to end training from a callback is to raise KeyboardInterrupt. Where
-    it comes from a ``raise``, the last instruction says so; Python's own handler of the
-    signal comes in between any others.
+    skorch's way to end training from a callback is to raise KeyboardInterrupt. If it
+    comes from a ``raise``, the last instruction says so; Python's own signal handler
+    runs between other instructions.
     """
     place = interrupt.__traceback__
     assert place is not None  # it was caught

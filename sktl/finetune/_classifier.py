@@ -34,9 +34,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         :class:`~sktl.PretrainedFeatures`. With ``None`` they are random.
 
     unfreeze : "head", int, "all", str or list of str, default=1
-        Where the network is cut; what lies behind the cut is trained.
+        Where the network is cut; the stages behind the cut are trained.
 
-        - ``"head"``: nothing of the network, only the new head;
+        - ``"head"``: no stage of the network, only the new head;
         - ``k``: the last k stages that have parameters;
         - ``"all"``: everything;
         - names or shell-style patterns of stages (``["stage3", "stage4"]``,
@@ -49,9 +49,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         needs ``head_init="random"``.
 
     head_init : {"probe", "random"}, default="probe"
-        How the head begins: with a logistic regression solved on the
-        embeddings of the untouched network (head first, then deeper [1]_), its ``C``
-        chosen by cross-validation among the training rows, or at random.
+        How the head starts: as a logistic regression solved on the
+        embeddings of the untouched network (head first, then deeper [1]_), with ``C``
+        chosen by cross-validation on the training rows, or at random.
         A random head sends random gradients into pretrained weights at first.
 
     max_epochs : int, default=20
@@ -68,37 +68,37 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     warmup : float, default=0.1
         Share of all steps over which the rates rise to their full values. Runs of
-        n < 100 steps peak at n/100 of them, because a few long steps would wreck what
-        the head was solved on. 0 begins with the full rates in any case.
+        n < 100 steps peak at n/100 of them, because a few long steps would ruin the
+        solved head. 0 starts at the full rates in any case.
 
     gradual : bool, default=False
-        Whether stages begin to learn one after the other: the head in the first
-        epoch, one stage more in each of the next.
+        Whether stages are unfrozen one after the other: only the head learns in the
+        first epoch, and one more stage in each of the next.
 
     augment : {"none", "light", "strong"}, dict or callable, default="light"
-        Random variations of training images, never of others: ``"light"`` flips
-        left-right and crops, ``"strong"`` also rotates, changes colours and erases.
+        Random variations of training images only: ``"light"`` flips left to right and
+        crops, ``"strong"`` also rotates, changes colours and erases.
         A dict sets ``flip``, ``vertical_flip``, ``crop``, ``rotate``, ``color`` and
-        ``erase``; a callable, such as a transform of ``torchvision.transforms.v2``,
-        gets and returns one image tensor with values from 0 to 1; its views are
-        computed again in each fit, those of a name or a dict are shared through the
-        store. Beware of tasks in which orientation matters, such as digits. Rows of a
-        table that are not images (read as one pixel high) are never varied.
+        ``erase``. A callable, such as a transform of ``torchvision.transforms.v2``,
+        gets and returns one image tensor with values from 0 to 1. Its views are
+        computed again in each fit; those of a name or a dict are shared through the
+        store. Take care if orientation matters, as with digits. Rows of a table that
+        are not images (read as one pixel high) are never varied.
 
     n_views : int or None, default=4
-        How augmentation and frozen stages go together. ``k`` draws k views of each
+        How augmentation and frozen stages work together. ``k`` draws k views of each
         image once, the first being the image itself, and keeps their activations at
         the cut; each epoch sees one view of each image. 1 is the image alone, not
         varied. ``None`` varies images and runs the frozen stages on them in every
-        epoch. No effect where nothing is varied, or nothing frozen.
+        epoch. No effect if nothing is varied, or nothing is frozen.
 
     mixup : float, default=0.0
-        Parameter of the Beta distribution by which pairs of rows are blended; 0 is
-        off. Blended are the inputs of the trained part: pixels with
-        ``unfreeze="all"``, otherwise activations at the cut.
+        Parameter of the Beta distribution for blending pairs of rows; 0 turns it off.
+        The inputs of the trained part are blended: pixels with ``unfreeze="all"``,
+        otherwise activations at the cut.
 
     label_smoothing : float, default=0.0
-        Share of the target that goes to all classes alike.
+        Share of the target that is spread evenly over all classes.
 
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes; ``"balanced"`` gives each the same total.
@@ -106,14 +106,14 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     early_stopping : bool, default=False
         Whether to hold out a part of the training images, to stop when its score no
         longer improves, and to keep the best epoch. The network before the first step
-        counts as epoch 0, so that the result is never worse there than the probe.
+        counts as epoch 0, so on these images the result is never worse than the probe.
 
     validation_fraction : float, default=0.1
         Share of the training images to hold out for early stopping.
 
     n_iter_no_change : int or None, default=5
-        Epochs without improvement before training stops. ``None`` trains on to the
-        end and keeps the best epoch.
+        The patience: epochs without improvement before training stops. ``None`` trains
+        to the end and keeps the best epoch.
 
     batch_size : int, default=32
         Images per step.
@@ -131,17 +131,15 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         it the frozen stages run in every epoch instead, and a warning says so.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the head, the order of rows, the inner split, variations and mixing.
-        ``None`` draws anew in each ``fit``, except that the ``n_views`` views are the
-        same ones, for folds and candidates to share; a ``RandomState`` draws everything
-        anew.
+        Seed of the head, the order of rows, the inner split, variations and mixing.
+        ``None`` uses new seeds in each ``fit``, except for the ``n_views`` views, which
+        folds and candidates share; a ``RandomState`` gives new seeds for everything.
 
     classes : array-like or None, default=None
-        All labels, where some may be missing from ``y``, as in the fold of a rare
-        class.
+        All labels, if some may be missing from ``y``, such as a rare class in a fold.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from where training has come to.
+        Whether ``fit`` continues the training of the fit before.
 
     verbose : int, default=0
         Print one line per epoch when above 0, and a progress bar for frozen stages.
@@ -180,14 +178,14 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         The same as columns, epoch 0 included: ``pandas.DataFrame(model.epochs_)``.
 
     best_epoch_ : int
-        The epoch whose network remains.
+        The epoch whose weights were kept.
 
     n_iter_ : int
         Number of epochs trained.
 
     value_range_ : (float, float) or None
-        The pixel values that mean black and white; None where the type of the pixels
-        says it.
+        The pixel values that mean black and white; None if the type of the pixels
+        defines them.
 
     n_features_in_ : int
         Columns of X, when X is a table.
@@ -208,25 +206,25 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     ``unfreeze="head"`` also with :class:`~sktl.PretrainedFeatures`.
 
     BatchNorm layers of trained stages train their scale and shift, and keep the mean
-    and variance of pretraining: batch statistics would change from the first step
-    what the head was solved on. With ``weights=None`` there is nothing to keep, and
-    they are trained as well.
+    and variance of pretraining: from the first step, batch statistics would change the
+    embeddings that the head was solved on. With ``weights=None`` there is nothing to
+    keep, and mean and variance are learned as well.
 
     Equal images with equal targets count as one row with the sum of their weights, so
-    weights and repetitions are the same, and the order of X plays no part. No image, or
-    no group if there are any, is on both sides of the inner split. A ``train_split``
-    gets the rows of X unchanged.
+    repeating an image is the same as weighting it, and the order of X does not matter.
+    No image, or no group if there are any, is on both sides of the inner split. A
+    ``train_split`` gets the rows of X unchanged.
 
     It is a skorch net: ``history``, ``callbacks``, ``save_params``, ``load_params`` and
     ``initialize`` (which needs ``classes`` before ``fit``) work as skorch documents.
-    The user guide lists what differs. Ctrl-C during ``fit`` leaves a usable network and
-    reaches the caller, so that a search ends as well.
+    The user guide lists the differences. Ctrl-C during ``fit`` leaves a usable network
+    and reaches the caller, so that a search ends as well.
 
-    Training goes on with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
-    larger ``unfreeze`` set in between opens more stages.
+    Training continues with ``partial_fit``, or ``fit`` with ``warm_start=True``; a
+    larger ``unfreeze`` set in between unfreezes more stages.
 
     A pickle holds the trained part and the fingerprint of the rest; the state of the
-    optimizer and the losses of single batches are left out. With ``n_jobs`` each
+    optimizer and the losses of single batches are left out. With ``n_jobs``, each
     worker loads its own network.
 
     References
@@ -298,7 +296,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     def partial_fit(
         self, X, y, classes=None, sample_weight=None, groups=None
     ) -> FineTunedClassifier:
-        """Train for ``max_epochs`` more, from where the network is.
+        """Continue training for ``max_epochs`` more epochs.
 
         Parameters
         ----------
@@ -306,7 +304,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
             As in ``fit``.
 
         classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed at the first call unless ``y`` has
+            All labels that will ever occur; needed in the first call unless ``y`` has
             them all.
 
         Returns
@@ -323,7 +321,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         Parameters
         ----------
         X : array-like of images
-            As in ``fit``; another form of images is welcome.
+            As in ``fit``; images may come in another form.
 
         Returns
         -------
@@ -334,7 +332,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         if self.multilabel_:
             return (logits > 0).astype(self._targets.dtype)
         codes = logits.argmax(1)
-        # skorch scores data sets of its own making, whose targets are numbers.
+        # skorch scores the data sets it was given, whose targets are class numbers.
         return codes if are_activations(X) else self.classes_[codes]
 
     def predict_proba(self, X) -> np.ndarray:
@@ -365,7 +363,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            For two classes the logit of the second against the first.
+            For two classes, the logit of the second against the first.
         """
         logits = self._outputs(X)
         if logits.shape[1] == 2 and not self.multilabel_:
@@ -390,8 +388,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     def _expected_targets(self):
         if self.classes is None:
             raise ValueError(
-                "initialize() before fit has to know how many classes there are: "
-                "pass them in the parameter classes."
+                "initialize() before fit needs to know the classes: pass them in the "
+                "parameter classes."
             )
         classes = np.unique(self.classes)
         return Labels(classes, several=False, dtype=classes.dtype)

@@ -16,15 +16,15 @@ from sktl.exceptions import StageNotFoundError
 class Cut:
     """A place between two stages of a network.
 
-    A stage behind the cut that is not trained passes gradients on and stays unchanged.
+    A stage behind the cut that is not trained stays unchanged but passes gradients on.
     """
 
-    after: str | None  # the last frozen stage; None when nothing lies before the cut
+    after: str | None  # the last frozen stage; None if there is none before the cut
     behind: tuple[str, ...]  # all stages behind the cut, in order
     trained: tuple[str, ...]  # those of them whose parameters are trained
 
     def part_before(self, whole: FrozenPart) -> FrozenPart | None:
-        """Return what is frozen of the network; None when nothing is.
+        """Return the part of the network before the cut, or None if there is none.
 
         ``whole`` is the network up to its embedding. With nothing behind the cut they
         are the same, and fine-tuning shares its rows with ``PretrainedFeatures``.
@@ -37,9 +37,9 @@ class Cut:
 def cut_at(unfreeze: str | int | Collection[str], backbone: BackboneRef) -> Cut:
     """Return the cut that ``unfreeze`` asks for.
 
-    It stands for nothing ("head" or 0), everything ("all"), the last k stages that have
-    parameters, or names and patterns of stages. The network is loaded only if some of
-    it is to be trained.
+    It selects no stage ("head" or 0), every stage ("all"), the last k stages that have
+    parameters, or stages by name or pattern. The network is loaded only if some of it
+    is to be trained.
     """
     info = backbone.info
     if isinstance(unfreeze, str) and unfreeze == "head":

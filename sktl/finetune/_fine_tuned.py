@@ -1,4 +1,4 @@
-"""``FineTuned``: what fitting and predicting are, for both estimators."""
+"""``FineTuned``: fitting and predicting, for both estimators."""
 
 from __future__ import annotations
 
@@ -64,19 +64,19 @@ from sktl.images import (
 class FineTuned(NeuralNet):
     """A skorch net that takes images and trains what lies behind the cut of a network.
 
-    It has a cut, a source of activations, targets, and while it trains a schedule;
-    each is an object of its own. Subclasses provide the hooks that depend on the kind
-    of targets:
+    It has a cut, a source of activations, targets and, while it trains, a schedule;
+    each is a separate object. Subclasses provide the hooks that depend on the kind of
+    targets:
 
     - ``_learn_targets(y, classes)``: the targets that y holds;
-    - ``_expected_targets()``: those to build a net for before there is any y;
+    - ``_expected_targets()``: those to build a net for before y is known;
     - ``_restore_targets(facts)``: those that were saved.
     """
 
     _parameter_constraints: dict = {**CONSTRAINTS, **EXPERT_CONSTRAINTS}
 
     # skorch sets these on the instance in __init__, where scikit-learn's checks allow
-    # nothing but parameters. On the class they say the same of an unfitted net.
+    # only parameters. As class attributes they describe an unfitted net just as well.
     history_ = None
     initialized_ = False
     virtual_params_: dict = {}
@@ -99,7 +99,7 @@ class FineTuned(NeuralNet):
 
     value_range_: tuple[float, float] | None
     _targets: Targets
-    # Whether the head has begun: there is something to predict with and to go on from.
+    # Whether training has begun: the net can predict, and its training can continue.
     _begun = False
     _training: Training | Any = None
 
@@ -116,8 +116,8 @@ class FineTuned(NeuralNet):
             Arrays, paths, encoded bytes, PIL images or flattened rows.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Labels of any kind, or an indicator matrix when an image may have several;
-            for a regressor one or more numbers for each image.
+            Labels of any kind, or an indicator matrix if an image may have several;
+            for a regressor, one or more numbers for each image.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the images. Weight 2 is the same as the image occurring twice.
@@ -137,7 +137,7 @@ class FineTuned(NeuralNet):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, groups=None):
-        """Train for ``max_epochs`` more, from where the network is.
+        """Continue training for ``max_epochs`` more epochs.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class FineTuned(NeuralNet):
         }
 
     def _adopt(self, facts: Mapping) -> None:
-        """Take over what saved weights say of the data they were trained on."""
+        """Adopt what saved weights say about the data they were trained on."""
         targets = self._restore_targets(facts)
         if self._begun:
             self._targets.check_same(targets)
@@ -221,7 +221,7 @@ class FineTuned(NeuralNet):
     def initialize(self):
         """Build everything, untrained, as skorch does; ``fit`` does so by itself.
 
-        It is the first step before ``load_params``.
+        Call it before ``load_params``.
 
         Returns
         -------
@@ -259,15 +259,15 @@ class FineTuned(NeuralNet):
         return self
 
     def _stages_behind_the_cut(self, known: Mapping, head: nn.Module) -> TrainedPart:
-        """Return what is trained; ``known`` are stages that it has already."""
+        """Return the trained part; ``known`` holds the stages that exist already."""
         stages = {
             name: known[name]
             if name in known
             else copy.deepcopy(self.backbone_.load().stages[name])
             for name in self.cut_.behind
         }
-        # Batch statistics would change from the first step what the probe was solved
-        # on; random weights have no statistics worth keeping.
+        # From the first step, batch statistics would change the embeddings that the
+        # probe was solved on; random weights have no statistics worth keeping.
         keep_statistics = self.weights is not None
         return TrainedPart(stages, self.cut_.trained, head, keep_statistics)
 
@@ -319,7 +319,7 @@ class FineTuned(NeuralNet):
     def get_dataset(self, X, y=None):
         """Return activations at the cut, computed block by block (skorch's hook).
 
-        X holds images; activations come back unchanged.
+        X holds images; activations are returned unchanged.
         """
         if are_activations(X):
             return X.dataset if isinstance(X, SliceDataset) else X
@@ -327,10 +327,10 @@ class FineTuned(NeuralNet):
             X = X.X
         elif is_dataset(X) and not isinstance(X, SliceDataset):
             raise ImageInputError(
-                f"X is a {type(X).__name__} of torch, and images are wanted: arrays, "
+                f"X is a torch {type(X).__name__}, but sktl needs images: arrays, "
                 "paths, encoded bytes or PIL images. "
-                "skorch.helper.SliceDataset(dataset, idx=0) makes a sequence of the "
-                "images of a data set."
+                "skorch.helper.SliceDataset(dataset, idx=0) turns the images of a data "
+                "set into a sequence."
             )
         images = read_images(self, X, reset=False)
         check_value_range(images, self.value_range_)
@@ -367,7 +367,7 @@ class FineTuned(NeuralNet):
     def infer(self, x, **fit_params):
         """Return float32 outputs for a batch of activations at the cut (skorch's hook).
 
-        In a dict they stand under ``"x"``, beside the weights of the rows.
+        In a dict they are under ``"x"``, beside the weights of the rows.
         """
         if isinstance(x, Mapping):
             x = x["x"]
@@ -384,7 +384,7 @@ class FineTuned(NeuralNet):
         return losses if losses.ndim == 0 else _weighted(losses, X).mean()
 
     def _row_losses(self, y_pred, y_true, training: bool):
-        """Return one loss for each row, or what the criterion gives for all."""
+        """Return one loss for each row, or a single one if the criterion gives that."""
         if y_true.is_floating_point():
             y_true = y_true.to(y_pred.dtype)  # before it moves: MPS has no float64
         y_true = to_device(y_true, y_pred.device)
@@ -394,7 +394,7 @@ class FineTuned(NeuralNet):
         return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
 
     def train_step_single(self, batch, **fit_params):
-        """Compute the loss and the gradients of a batch, blended if so wished."""
+        """Compute the loss and the gradients of a batch, blended with ``mixup``."""
         Xi, yi = unpack_data(batch)
         # One row has no batch statistics to learn from, and no partner.
         self._set_training(len(yi) > 1)
@@ -426,7 +426,7 @@ class FineTuned(NeuralNet):
             raise
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Start a row of the history, and let the next stage learn when it is due."""
+        """Start an entry of the history, and open the next stage when it is due."""
         training = self._training
         if training.best is not None and training.best.is_over:
             raise StopTraining
@@ -440,24 +440,24 @@ class FineTuned(NeuralNet):
             self.module_.open_stages(name for name, start in due if start <= done)
 
     def on_batch_begin(self, net, batch=None, training=False, **kwargs):
-        """Set the rates of the step to come."""
+        """Set the rates for the next step."""
         super().on_batch_begin(net, batch, training, **kwargs)
         if training:
             self._training.schedule.before_step()
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Note the accuracy of a validation batch in the history."""
+        """Record the accuracy of a validation batch in the history."""
         if not training and "acc" in kwargs:
             self.history.record_batch("valid_acc", kwargs["acc"])
 
     def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
-        """Note the learning rate of the head, under the name that skorch gives it."""
+        """Record the learning rate of the head, under skorch's name for it."""
         super().on_epoch_end(net, dataset_train, dataset_valid, **kwargs)
         head = min(self.optimizer_.param_groups, key=lambda group: group["depth"])
         self.history.record("event_lr", float(head["lr"]))
 
     def _outputs(self, X) -> np.ndarray:
-        """Return what the network makes of images: logits or targets."""
+        """Return the network's outputs for images: logits or targets."""
         check_is_fitted(self)
         return torch.cat([part.detach() for part in self.forward_iter(X)]).numpy()
 
@@ -472,7 +472,7 @@ class FineTuned(NeuralNet):
         """One array for each measure, one entry for each epoch, epoch 0 first.
 
         Epoch 0 is the net before its first step; only validation measures it.
-        ``pandas.DataFrame(model.epochs_)`` is the table of the training.
+        ``pandas.DataFrame(model.epochs_)`` makes a table of it.
         """
         check_is_fitted(self)
         return as_columns([vars(self).get("epoch_zero_", {}), *self.history])
@@ -488,8 +488,8 @@ class FineTuned(NeuralNet):
     ):
         """Load what ``save_params`` or a checkpoint has saved, as skorch does.
 
-        The weights bring the classes and all else that predictions need, and training
-        can go on from there.
+        The weights come with the classes and everything else that predictions need, and
+        training can continue from there.
 
         Parameters
         ----------
@@ -505,7 +505,7 @@ class FineTuned(NeuralNet):
             if (f_params or checkpoint) and self.module_.facts:
                 self._adopt(self.module_.facts)
         except (RuntimeError, ValueError):
-            if before is not None:  # a refused file leaves nothing half done
+            if before is not None:  # a refused file leaves the net unchanged
                 self.module_.load_state_dict(before)
             raise
         if f_optimizer or checkpoint:
@@ -522,20 +522,20 @@ class FineTuned(NeuralNet):
         self.__dict__["device"] = value
 
     def get_params(self, deep=True):
-        """Return the parameters, as passed; those of callbacks stay their own."""
+        """Return the parameters, as passed, without those inside callbacks."""
         names = sorted(n for n in vars(self) if n[0] != "_" and n[-1] != "_")
         return {name: self.__dict__[name] for name in names}
 
     def set_params(self, **params):
         """Set parameters; they take effect at the next ``fit`` or ``partial_fit``.
 
-        Training that goes on cannot change ``backbone``, ``weights`` and ``head``, and
+        If training continues, ``backbone``, ``weights`` and ``head`` cannot change, and
         ``unfreeze`` can only grow.
         """
         known = self._known_names()
         for name, value in params.items():
             check_name(name, known, type(self).__name__)
-            # Not setattr: skorch would take a module for a part of the net.
+            # Not setattr: skorch would register a module as part of the net.
             self.__dict__[name] = value
         return self
 
@@ -566,9 +566,9 @@ class FineTuned(NeuralNet):
         return copied
 
     def __getstate__(self):
-        # Only what was trained, on the CPU; the optimizer's moments (twice the weights)
-        # are left out and begin anew if training goes on, and so are the losses of
-        # single batches.
+        # Only what was trained, on the CPU. The losses of single batches are left out,
+        # and so are the optimizer's moments (twice the weights), which start over if
+        # training continues.
         left_out = ("optimizer_", "_training")
         state = {k: v for k, v in vars(self).items() if k not in left_out}
         if state.get("history_"):
@@ -588,7 +588,7 @@ class FineTuned(NeuralNet):
             wanted = self.__dict__["device"]
             warnings.warn(
                 f"This estimator was made for device={wanted!r}, which is not on this "
-                "machine; it goes on with device='cpu'.",
+                "machine; it now uses device='cpu'.",
                 DeviceWarning,
                 stacklevel=2,
             )
@@ -613,7 +613,7 @@ class FineTuned(NeuralNet):
         return tags
 
 
-# What fitting leaves behind, besides attributes that end in an underscore.
+# What fitting sets, besides attributes that end in an underscore.
 _LEARNED = {"_begun", "_targets", "_split_seed", "_built", "_training"}
 
 

@@ -39,17 +39,17 @@ from sktl.finetune._training_rows import (
 )
 from sktl.images import ImageRows, check_value_range, learn_value_range, read_images
 
-# Training that goes on keeps the network that these have built.
+# Training that continues keeps the network built from these parameters.
 _FIXED = ("backbone", "weights", "head")
 # Rows to try a head and a loss on: some losses compare the rows of a batch.
 _MOST_TRIED = 8
 
 
 def fit(net, X, y, sample_weight, groups, classes=None) -> None:
-    """Train a net from scratch, or from where its training has come to.
+    """Train a net from scratch, or continue its training.
 
-    What is wrong is found before images are embedded, and most of it before any image
-    is read.
+    Errors are found before images are embedded, and most of them before any image is
+    read.
     """
     if not net._begun:
         net._forget()
@@ -60,7 +60,7 @@ def fit(net, X, y, sample_weight, groups, classes=None) -> None:
             rows = _read(net, X, y, sample_weight, groups, classes)
             train_set, valid_set = _prepare(net, rows, y, seeds)
         except BaseException:
-            if not net._begun:  # nothing is left that could predict
+            if not net._begun:  # leave nothing that could predict
                 net._forget()
             raise
         net._begun = True
@@ -125,23 +125,23 @@ def _place(net, images: ImageRows, seeds: Seeds) -> None:
 
 
 def _follow_parameters(net) -> None:
-    """Bring a net that goes on training into line with parameters set since."""
+    """Apply the parameters set since to a net that continues training."""
     now = building_parameters(net)
     names = now.keys() | net._built.keys()
     changed = {name for name in names if now.get(name) != net._built.get(name)}
     if fixed := sorted(changed.intersection(_FIXED)):
         raise ValueError(
             f"{fixed[0]}={getattr(net, fixed[0])!r} was set after the network was "
-            "built. Training that goes on (partial_fit, warm_start=True) keeps the "
-            "network; call fit with warm_start=False to begin anew."
+            "built. Training that continues (partial_fit, warm_start=True) keeps the "
+            "network; call fit with warm_start=False to start over."
         )
     wanted = cut_at(net.unfreeze, net.backbone_).trained
     shut = [name for name in net.cut_.trained if name not in wanted]
     if shut:
         raise ValueError(
             f"unfreeze={net.unfreeze!r} leaves out {', '.join(shut)}, which "
-            "training has changed already. While it goes on, unfreeze can only "
-            "grow; call fit with warm_start=False to begin anew."
+            "training has already changed. When training continues, unfreeze can only "
+            "grow; call fit with warm_start=False to start over."
         )
     net._place_cut()
     if "unfreeze" in changed:
@@ -166,7 +166,7 @@ def _follow_parameters(net) -> None:
 
 
 def _divide(net, read, y):
-    """Return the rows to train on and those to watch (or None)."""
+    """Return the rows to train on and the held-out rows (or None)."""
     images, target, weight, groups = read
     if net.train_split:
         return _split_by_user(net, read, y)
@@ -192,7 +192,7 @@ def _split_by_user(net, read, y):
     train, valid = net.train_split(data, labels, **more)
     if valid is None and net.early_stopping:
         raise ValueError(
-            "early_stopping=True watches held-out rows, and train_split="
+            "early_stopping=True watches held-out rows, but train_split="
             f"{net.train_split!r} returned none."
         )
 
@@ -215,7 +215,7 @@ def _split_by_user(net, read, y):
     except AttributeError as error:
         raise ValueError(
             f"train_split returned {type(valid).__name__} as validation data, "
-            "whose images and targets cannot be told apart. Pass "
+            "from which sktl cannot take the images and targets. Pass "
             "predefined_split(skorch.dataset.Dataset(X_valid, y_valid))."
         ) from error
     images = read_images(net, X, reset=False)
@@ -234,7 +234,7 @@ def _weigh(net, rows: TrainingRows) -> None:
 def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
     """Send one row through everything, to fail before all images are embedded.
 
-    What enters the trained part for it comes back.
+    Return the input of the trained part for that row.
     """
     blank = Activations(len(rows), rows)
     if net.max_epochs and not len(net.get_iterator(blank, training=True)):
@@ -272,7 +272,7 @@ def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
 
 def _is_strip(images: ImageRows) -> bool:
     """Tell whether rows of a table were read as images one pixel high."""
-    # A row of measurements is no picture: flipping it would swap its columns.
+    # A row of measurements is not a picture: flipping it would swap its columns.
     return images.flat and len(images) > 0 and images[0].shape[0] == 1
 
 
@@ -304,8 +304,8 @@ def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
         net.fit_loop(DataSets(train_set, valid_set), epochs=net.max_epochs)
     except StopTraining:
         pass
-    # Not KeyboardInterrupt: a search must not take a net that was interrupted for one
-    # that was trained.
+    # Not KeyboardInterrupt: a search must not mistake an interrupted net for a trained
+    # one.
     finally:
         if training is not None:
             training.schedule.end()

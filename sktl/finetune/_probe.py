@@ -1,9 +1,9 @@
 """The probe: a linear head solved on frozen embeddings, before anything is trained.
 
 Its penalty is chosen by cross-validation. With fewer images than features, the usual
-``C=1`` separates them without error and is far too sure of itself: fine-tuning then has
-nothing left to learn, and corrects the few random views on the wrong side with steps
-that wreck the start (benchmarks/study_finetune_defaults.md has the figures).
+``C=1`` separates them without error and is far too confident: fine-tuning then has
+nothing left to learn, and corrects the few misclassified views with steps that ruin the
+head (benchmarks/study_finetune_defaults.md has the figures).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sktl.finetune._training_rows import TrainingRows
 # From the strongest penalty to the weakest: the C of a logistic regression, and
 # 1/alpha of a ridge regression.
 INVERSE_PENALTIES = tuple(10.0**power for power in range(-5, 2))
-# The best penalty hardly depends on the number of rows, so a part is enough to tell.
+# The best penalty hardly depends on the number of rows, so a part of them is enough.
 N_FOLDS, N_ROWS = 3, 1000
 
 Layer = tuple[np.ndarray, np.ndarray]
@@ -31,9 +31,9 @@ def solve_classes(embeddings: np.ndarray, rows: TrainingRows, n_classes: int) ->
     """Return weights and biases of a logistic regression on embeddings.
 
     ``rows.y`` holds class numbers, or indicators for several labels per image. A class
-    without rows gets a low, constant score. Standardisation goes by ``rows.counts``: by
-    class weights, a class of weight 0 would lie off the scale. It is folded into the
-    result, which is in the units of the embeddings.
+    without rows gets a low, constant score. Rows are standardised by ``rows.counts``:
+    with class weights, a class of weight 0 would be off the scale. The scale is folded
+    into the result, which is in the units of the embeddings.
     """
     scaler = StandardScaler().fit(embeddings, sample_weight=rows.counts)
     Z = scaler.transform(embeddings)
@@ -74,7 +74,7 @@ def _logistic(
     """Solve a logistic regression; return one row of weights for each class."""
     present = np.unique(y)
     coef = np.zeros((n_classes, Z.shape[1]))
-    # A class that has no rows: as unlikely as one row among n would make it.
+    # A class without rows: as unlikely as one row among n would make it.
     intercept = np.full(n_classes, -np.log(len(y) + 1.0))
     if len(present) == 1:
         intercept[present] = 0.0
@@ -92,7 +92,7 @@ def _logistic(
 
 
 def _best_C(Z: np.ndarray, y: np.ndarray, rows: TrainingRows) -> float:  # noqa: N802
-    """Return the C whose probabilities suit held-out rows best.
+    """Return the C whose probabilities fit held-out rows best.
 
     LogisticRegressionCV would solve the weakest penalties too, which take most of the
     time, and refuses folds that lack a class.
@@ -102,7 +102,7 @@ def _best_C(Z: np.ndarray, y: np.ndarray, rows: TrainingRows) -> float:  # noqa:
         known = np.unique(y[fitted])
         held = held[np.isin(y[held], known)]
         if len(known) > 1 and len(held):
-            # From strong to weak penalties, each solution is the next one's start.
+            # From strong to weak penalties, each solution is the start of the next.
             solver = LogisticRegression(warm_start=True, tol=1e-3, max_iter=1000)
             parts.append((solver, fitted, held, np.searchsorted(known, y[held])))
     if not parts:
@@ -125,13 +125,13 @@ def _folds(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield rows to fit and rows to hold out: classes in proportion, groups whole.
 
-    Nothing is drawn. Training rows come in the order of their fingerprints, which is
-    as good as a random one, and the same whatever the order of X.
+    There is no random draw. Training rows come in the order of their fingerprints,
+    which is as good as a random one, and the same whatever the order of X.
     """
     counted = np.flatnonzero(weight > 0)[:N_ROWS]
     members = counted if groups is None else groups[counted]
     _, first, group = np.unique(members, return_index=True, return_inverse=True)
-    # Deal the groups of each class out in turn.
+    # Deal out the groups of each class in turn.
     label = y[counted][first]
     fold = np.zeros(len(first), dtype=int)
     for value in np.unique(label):

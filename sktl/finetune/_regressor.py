@@ -13,8 +13,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     """Train the last stages of a pretrained network, and a new head, on numbers.
 
     A :class:`skorch.NeuralNetRegressor` that behaves as a scikit-learn regressor, for
-    one target or several. The loss is measured on targets of mean 0 and spread 1; the
-    network answers in the units of ``y``.
+    one target or several. The loss is measured on targets of mean 0 and spread 1;
+    predictions are in the units of ``y``.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         needs ``head_init="random"``.
 
     head_init : {"probe", "random"}, default="probe"
-        How the head begins: with a ridge regression solved on the embeddings of the
-        untouched network, its ``alpha`` chosen by cross-validation among the training
+        How the head starts: as a ridge regression solved on the embeddings of the
+        untouched network, with ``alpha`` chosen by cross-validation on the training
         rows, or at random.
 
     max_epochs : int, default=20
@@ -46,20 +46,19 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         Learning rates, as in :class:`FineTunedClassifier`.
 
     augment : {"none", "light", "strong"}, dict or callable, default="light"
-        Random variations of training images, as in :class:`FineTunedClassifier`. Mind
-        that ``"light"`` flips and crops: pass ``"none"`` when targets are positions.
+        Random variations of training images, as in :class:`FineTunedClassifier`. Note
+        that ``"light"`` flips and crops: pass ``"none"`` if targets are positions.
 
     n_views : int or None, default=4
         How many views of each image are kept, as in :class:`FineTunedClassifier`.
 
     mixup : float, default=0.0
-        Parameter of the Beta distribution by which pairs of rows are blended; 0 is
-        off.
+        Parameter of the Beta distribution for blending pairs of rows; 0 turns it off.
 
     early_stopping : bool, default=False
         Whether to hold out a part of the training images, to stop when their loss no
         longer falls, and to keep the best epoch. The network before the first step
-        counts as epoch 0, so that the result is never worse there than the probe.
+        counts as epoch 0, so on these images the result is never worse than the probe.
 
     validation_fraction, n_iter_no_change, batch_size
         As in :class:`FineTunedClassifier`.
@@ -72,10 +71,10 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         it the frozen stages run in every epoch instead, and a warning says so.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the head, the order of rows, the inner split, variations and mixing.
+        Seed of the head, the order of rows, the inner split, variations and mixing.
 
     warm_start : bool, default=False
-        Whether ``fit`` goes on from where training has come to.
+        Whether ``fit`` continues the training of the fit before.
 
     verbose : int, default=0
         Print one line per epoch when above 0, and a progress bar for frozen stages.
@@ -102,8 +101,8 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     Notes
     -----
-    What ``fit`` costs, what a pickle holds, how training goes on and how rows are
-    weighted: see the notes of :class:`FineTunedClassifier`.
+    For what ``fit`` costs, what a pickle holds, how training continues and how rows are
+    weighted, see the notes of :class:`FineTunedClassifier`.
 
     Examples
     --------
@@ -158,20 +157,20 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         Parameters
         ----------
         X : array-like of images
-            As in ``fit``; another form of images is welcome.
+            As in ``fit``; images may come in another form.
 
         Returns
         -------
         targets : ndarray of shape (n_samples,) or (n_samples, n_targets)
-            In the units of ``y``, as float64: those units may need more digits than
-            the network has.
+            In the units of ``y``, as float64: these may need more digits than float32
+            has.
         """
         outputs = self._outputs(X).astype(np.float64)
         return outputs[:, 0] if self._targets.is_vector else outputs
 
     @property
     def predict_proba(self):
-        """Not there: a regressor has no classes."""
+        """Not available: a regressor has no classes."""
         raise AttributeError(f"{type(self).__name__} has no attribute 'predict_proba'")
 
     def _learn_targets(self, y, classes):

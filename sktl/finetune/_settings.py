@@ -65,20 +65,20 @@ _BEST_EPOCH = "callbacks__best_epoch"
 
 
 def check_name(name: str, known: Collection[str], caller: str) -> None:
-    """Raise on a name that is no parameter, and suggest one that is."""
+    """Raise on an unknown parameter name, and suggest a known one."""
     prefix, _, rest = name.partition("__")
     if name in known or (prefix in PREFIXES and rest):
         return
     close = difflib.get_close_matches(name, [*known, *PREFIXES], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(
-        f"{caller} got an unknown parameter {name!r}.{hint} Besides its own it takes "
-        f"those that begin with {', '.join(prefix + '__' for prefix in PREFIXES)}."
+        f"{caller} got an unknown parameter {name!r}.{hint} Besides its own, it takes "
+        f"names that begin with {', '.join(prefix + '__' for prefix in PREFIXES)}."
     )
 
 
 def building_parameters(net) -> dict:
-    """Return those that network, loss, optimizer and callbacks are built from."""
+    """Return what network, loss, optimizer and callbacks are built from."""
     names = {"backbone", "weights", "head", "unfreeze", "lr", "lr_decay", "optimizer"}
     names |= {"criterion", "label_smoothing", "callbacks"}
     parts = ("optimizer__", "criterion__", "callbacks__")
@@ -87,18 +87,18 @@ def building_parameters(net) -> dict:
 
 
 def check_settings(net) -> None:
-    """Raise on parameters that contradict one another, or this machine."""
+    """Raise on parameters that contradict each other or do not suit this machine."""
     resolve_device(net.device)
     for name in ("sampler", "batch_sampler"):
         if f"iterator_train__{name}" in vars(net):
             raise ValueError(
                 f"iterator_train__{name} draws rows by their position in X, but equal "
-                "rows are trained on as one, in an order of their own. Use "
+                "rows are trained on as one, and in a different order. Use "
                 "sample_weight, or class_weight='balanced', instead."
             )
     if net.early_stopping and not net.train_split and not net.validation_fraction:
         raise ValueError(
-            "early_stopping=True watches held-out rows, and validation_fraction=0 with "
+            "early_stopping=True watches held-out rows, but validation_fraction=0 with "
             "train_split=None holds out none. Set validation_fraction above 0, or pass "
             "train_split."
         )
@@ -117,7 +117,7 @@ def _check_callbacks(net) -> None:
     if net.early_stopping and (disabled or not getattr(net, _BEST_EPOCH, True)):
         raise ValueError(
             "early_stopping=True works through the callback best_epoch, which "
-            f"callbacks={net.callbacks!r} or {_BEST_EPOCH}=None takes out."
+            f"callbacks={net.callbacks!r} or {_BEST_EPOCH}=None removes."
         )
     own = [] if disabled else net.callbacks or []
     own = [item[-1] if isinstance(item, tuple | list) else item for item in own]
@@ -126,8 +126,8 @@ def _check_callbacks(net) -> None:
         watched = _watched(callback)
         if watched.startswith("valid") and not (net.early_stopping or net.train_split):
             raise ValueError(
-                f"The callback {kind.__name__} watches {watched!r}, and nothing is "
-                "held out to validate on. Pass early_stopping=True (which needs no "
+                f"The callback {kind.__name__} watches {watched!r}, but nothing is "
+                "held out to measure it on. Pass early_stopping=True (which needs no "
                 "callback), train_split=ValidSplit(5), or another monitor, such as "
                 "'train_loss'."
             )
@@ -140,7 +140,7 @@ def _check_callbacks(net) -> None:
 
 
 def _watched(callback) -> str:
-    """Return the measure that a callback monitors; by default if it is a class."""
+    """Return the measure that a callback monitors, or a class monitors by default."""
     monitor = getattr(callback, "monitor", None)
     if isinstance(callback, type):
         parameters = inspect.signature(callback).parameters

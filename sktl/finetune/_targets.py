@@ -1,4 +1,4 @@
-"""What ``y`` holds, labels or numbers, and how outputs of a network relate to it.
+"""What ``y`` holds, labels or numbers, and how the outputs of a network relate to it.
 
 Both kinds of targets have the same methods. They are learned from ``y`` when training
 begins, and saved as plain facts together with the weights.
@@ -33,7 +33,7 @@ class Labels:
 
     @classmethod
     def learn(cls, y, classes=None) -> Labels:
-        """Return the targets that y holds; ``classes`` names those that may come."""
+        """Return the targets that y holds; ``classes`` names all that may occur."""
         y, several = _checked_labels(y)
         if several:
             return cls(np.arange(y.shape[1]), True, y.dtype)
@@ -79,7 +79,7 @@ class Labels:
         if several != self.several:
             raise ValueError(
                 "y is an indicator matrix in one call and a vector of labels in "
-                "another; training can only go on with targets of the same kind."
+                "another; training can only continue with targets of the same kind."
             )
         if several:
             if y.shape[1] != self.n_outputs:
@@ -105,8 +105,8 @@ class Labels:
     def check(self, y: np.ndarray, weight: np.ndarray, class_weight, begins: bool):
         """Raise if the rows that count leave nothing to learn.
 
-        ``begins`` says that training begins with these rows, and that no classes were
-        named that may come later.
+        ``begins`` says that training begins with these rows, and that no further
+        classes were announced.
         """
         if self.several:
             if class_weight is not None:
@@ -149,13 +149,13 @@ class Labels:
         return rows.weight * factor[rows.y]
 
     def check_same(self, other) -> None:
-        """Raise if weights that were trained on ``other`` do not belong to these."""
+        """Raise if weights that were trained on ``other`` do not fit these targets."""
         same = np.array_equal(self.classes, other.classes)
         if not same or self.several != other.several:
             note = " (several for an image)"
             raise ValueError(
                 f"The weights were trained on the labels {other.classes.tolist()}"
-                f"{note * other.several}, and this net on {self.classes.tolist()}"
+                f"{note * other.several}, but this net on {self.classes.tolist()}"
                 f"{note * self.several}."
             )
 
@@ -163,7 +163,7 @@ class Labels:
         """Learn the scale of the targets: labels have none."""
 
     def finish_head(self, head: nn.Module, device: str) -> nn.Module:
-        """Return the head with what comes behind it: nothing."""
+        """Return the head unchanged."""
         return head
 
     def solve_head(
@@ -187,7 +187,7 @@ class Labels:
         return criterion(outputs, y)
 
     def hits(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Return how right each row is, from 0 to 1."""
+        """Return the accuracy of each row, from 0 to 1."""
         if self.several:
             return ((outputs > 0) == (y > 0.5)).float().mean(1)
         return (outputs.argmax(1) == y).float()
@@ -252,7 +252,7 @@ class Numbers:
         """Learn the scale of the targets."""
         self.mean = np.average(rows.y, axis=0, weights=rows.weight)
         variance = np.average((rows.y - self.mean) ** 2, axis=0, weights=rows.weight)
-        # A constant target keeps its own scale.
+        # A constant target is not scaled.
         self.spread = np.where(variance > 0, np.sqrt(variance), 1.0)
 
     def weigh(self, rows: TrainingRows, class_weight) -> np.ndarray:
@@ -285,7 +285,7 @@ class Numbers:
         )
 
     def hits(self, outputs: Tensor, y: Tensor) -> None:
-        """Return nothing: a number is never simply right."""
+        """Return nothing: numbers have no accuracy."""
         return
 
 

@@ -84,13 +84,13 @@ class TrainedPart(nn.Module):
         return self.head(self.embed(x))
 
     def rowwise(self, x: Tensor) -> Tensor:
-        """Return the outputs on a CPU, each row's the same whatever the others.
+        """Return the outputs on a CPU; those of a row do not depend on its batch.
 
         Kernels are chosen by the size of a batch and differ in the last bits.
         """
-        # As the engine: 8 rows are few enough for a single one, and for the cache.
+        # As in the engine, 8 rows: few enough to pad a single one, and for the cache.
         embeddings = _in_equal_batches(self.embed, x, 8)
-        # Matrices of 3 columns give rows other bits by their place, below 16 rows.
+        # Below 16 rows, a matrix of 3 columns gives a row other bits by its position.
         return _in_equal_batches(self.head, embeddings, 16)
 
     def parameter_groups(
@@ -148,7 +148,7 @@ def facts_in(state_dict: Mapping[str, Tensor]) -> dict:
 def _in_equal_batches(
     function: Callable[[Tensor], Tensor], x: Tensor, size: int
 ) -> Tensor:
-    """Apply a function to batches of one size, the last filled up with zeros."""
+    """Apply a function to batches of one size, the last one padded with zeros."""
     outputs = []
     for rows in x.split(size):
         filled = torch.cat([rows, rows.new_zeros(size - len(rows), *rows.shape[1:])])
@@ -157,7 +157,7 @@ def _in_equal_batches(
 
 
 class ScaledOutput(nn.Module):
-    """A head whose outputs come back in the units of the targets.
+    """A head whose outputs are in the units of the targets.
 
     The layer inside works on targets of mean 0 and spread 1, so that one learning
     rate suits house prices and angles alike.

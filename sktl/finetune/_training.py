@@ -1,4 +1,4 @@
-"""What one training needs while it runs, and no longer: seeds, rates, mixing."""
+"""What training needs only while it runs: seeds, rates, mixing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 
 from sktl.finetune._callbacks import BestEpoch
 
-# A step of Adam is as long as its rate, however small the gradient, and it takes some
-# to know the right length: with 8 steps in all at full rates, a probe of 79.6 % on cats
-# and dogs went down to 72.8 %. Shorter trainings get a share of the rates.
+# A step of Adam is as long as its rate, however small the gradient, and Adam needs some
+# steps to find the right length: with 8 steps at full rates, a probe of 79.6 % on
+# cats and dogs fell to 72.8 %. Shorter runs get a share of the rates.
 FULL_STEPS = 100
 
 
@@ -57,11 +57,11 @@ def own_random_state(seed: int, device: str) -> Iterator[None]:
 
 
 class Schedule:
-    """The learning rates of one training, from its first step to its last.
+    """The learning rates of one training run, from its first step to its last.
 
-    The optimizer comes with its full rates. They are noted in its groups, so that
-    training can go on from a checkpoint saved on the way. ``n_steps`` is what all
-    epochs take together.
+    The optimizer comes with its full rates. They are stored in its groups, so that
+    training can continue from a checkpoint saved on the way. ``n_steps`` is the number
+    of steps of all epochs.
     """
 
     def __init__(self, optimizer: Optimizer, kind: str, warmup: float, n_steps: int):
@@ -77,7 +77,7 @@ class Schedule:
             for group in optimizer.param_groups:
                 group["full_lr"] = group["lr"]
         if warmup:
-            # The optimizer keeps count over all calls of partial_fit.
+            # The optimizer keeps the count over all calls of partial_fit.
             first = optimizer.param_groups[0]
             first["n_steps"] = first.get("n_steps", 0) + self.n_steps
             self._share = min(1.0, first["n_steps"] / FULL_STEPS)
@@ -88,7 +88,7 @@ class Schedule:
         return min(self.step / self.n_steps, 1.0)
 
     def before_step(self) -> None:
-        """Set the rates for the step to come."""
+        """Set the rates for the next step."""
         if not self._is_constant:
             factor = rate_factor(self.kind, self.warmup, self.progress)
             for group in self.optimizer.param_groups:
@@ -96,13 +96,13 @@ class Schedule:
         self.step += 1
 
     def end(self) -> None:
-        """Put the full rates back, for training that goes on later."""
+        """Restore the full rates, in case training continues later."""
         if not self._is_constant:
             restore_rates(self.optimizer)
 
 
 def restore_rates(optimizer: Optimizer) -> None:
-    """Put the full rates back into an optimizer that was saved in between."""
+    """Restore the full rates of an optimizer that was saved during training."""
     for group in optimizer.param_groups:
         group["lr"] = group.get("full_lr", group["lr"])
 
@@ -139,9 +139,9 @@ def opening_epochs(n_stages: int, max_epochs: int) -> list[int]:
 class Mixup:
     """Blend each row of a batch with another one.
 
-    What is blended are the inputs of the trained part: pixels when nothing is frozen,
-    otherwise activations at the cut (manifold mixup). The share of each row is drawn
-    from a Beta distribution with parameter ``alpha``.
+    The inputs of the trained part are blended: pixels if nothing is frozen, otherwise
+    activations at the cut (manifold mixup). The share of each row is drawn from a Beta
+    distribution with parameter ``alpha``.
     """
 
     def __init__(self, alpha: float, seed: int):
@@ -168,12 +168,12 @@ class Mixup:
 
 
 class StopTraining(Exception):  # noqa: N818
-    """Training has reached its end before the last epoch."""
+    """Training ends before the last epoch."""
 
 
 @dataclass
 class Training:
-    """What the hooks of a net look at while it trains."""
+    """What the hooks of a net need while it trains."""
 
     order_seed: int
     mixup: Mixup | None
@@ -183,7 +183,7 @@ class Training:
 
 def as_columns(epochs: list[dict]) -> dict[str, np.ndarray]:
     """Return one array for each measure, with NaN where an epoch has none."""
-    # In the order of the last epoch: callbacks may have come in between.
+    # In the order of the last epoch: callbacks may have been added on the way.
     names = [
         name
         for name in dict.fromkeys(name for row in reversed(epochs) for name in row)

@@ -14,9 +14,9 @@ from sktl.images import ImageRows
 class TrainingRows:
     """Distinct images with their targets, weights and groups.
 
-    ``counts`` says how often a row occurs. ``weight`` is what it weighs in the loss,
-    class weights included, with mean 1 over all rows. Rows of the same ``image`` number
-    show the same image.
+    ``counts`` says how often a row occurs. ``weight`` is its weight in the loss, class
+    weights included, with mean 1 over all rows. Rows of the same ``image`` number show
+    the same image.
     """
 
     images: ImageRows
@@ -49,10 +49,9 @@ def distinct_rows(
 ) -> TrainingRows:
     """Return each distinct (image, target, group) once, with the sum of its weights.
 
-    A row that occurs k times and a row of weight k are the same thing here, rows of
-    weight 0 are gone, and the order is that of the fingerprints. So training gives the
-    same network for a bootstrap sample as for the weights that stand for it, whatever
-    the order of X.
+    A row that occurs k times counts as a row of weight k, rows of weight 0 are dropped,
+    and the order is that of the fingerprints. So training on a bootstrap sample gives
+    the same network as training with the equivalent weights, whatever the order of X.
     """
     check_weight(weight)
     kept = np.flatnonzero(weight > 0)
@@ -80,7 +79,7 @@ def distinct_rows(
 
 
 def check_weight(weight: np.ndarray) -> None:
-    """Raise if no row of a part counts."""
+    """Raise if all rows have weight 0, or there are none."""
     if not weight.any():
         raise ValueError(
             "All rows to train on, or all rows to validate on, have weight 0 by "
@@ -89,7 +88,7 @@ def check_weight(weight: np.ndarray) -> None:
 
 
 def _identity(images: ImageRows, i: int) -> bytes:
-    """Return the fingerprint of a row; an unreadable one is like no other."""
+    """Return the fingerprint of a row; each unreadable one gets its own."""
     try:
         return images.fingerprint(i)
     except UnreadableImageError:
@@ -100,11 +99,11 @@ def _identity(images: ImageRows, i: int) -> bytes:
 def hold_out(
     units: np.ndarray, strata: np.ndarray | None, fraction: float, seed: int
 ) -> np.ndarray:
-    """Return the positions of the rows to watch: whole units, classes in proportion.
+    """Return the positions of held-out rows: whole units, classes in proportion.
 
     Rows of one unit (one image, one group) stay together. Units are drawn in random
-    order. One is held out as long as none of its classes has given more than its share
-    of rows, and every class keeps a row to train on.
+    order. A unit is held out if none of its classes then gives more than its share of
+    rows, and every class keeps a row to train on.
     """
     classes = np.zeros(len(units), dtype=int) if strata is None else strata
     classes = np.unique(classes, return_inverse=True)[1]
@@ -137,9 +136,9 @@ def hold_out(
 
 
 def _quota(total: np.ndarray, fraction: float) -> np.ndarray:
-    """Return how many rows each class is to give: proportional, whole, and at least 1.
+    """Return how many rows of each class to hold out: in proportion, at least 1 in all.
 
-    What rounding down leaves goes to the largest remainders.
+    What rounding down leaves over goes to the largest remainders.
     """
     wanted = max(1, round(fraction * total.sum()))
     shares = np.minimum(fraction * total, total - 1)

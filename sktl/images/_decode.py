@@ -1,4 +1,4 @@
-"""Image files, encoded bytes and PIL images → pixels as ``.convert("RGB")`` gives."""
+"""Image files, encoded bytes and PIL images → pixels, as from ``.convert("RGB")``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sktl.exceptions import UnreadableImageError
 ENCODED = bytes | bytearray | memoryview
 
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-# What Pillow raises on damaged files: the first line was seen on 40,000 cut or altered
-# files of 13 formats, the second is reported in its issues.
+# What Pillow raises on damaged files: the first line was seen on 40,000 truncated or
+# altered files of 13 formats, the second is reported in its issues.
 _DAMAGED = (
     *(*_BOMB, OSError, ValueError, SyntaxError, RuntimeError),
     *(EOFError, LookupError, OverflowError, TypeError, struct.error, zlib.error),
@@ -90,9 +90,7 @@ def pixel_dtype(image: Image.Image) -> np.dtype:
     """Return the type that the pixels of a PIL image will have, without decoding."""
     if image.mode.startswith("I;16"):
         return np.dtype(np.uint16)
-    if (
-        image.mode == "I"
-    ):  # also how Pillow opens some formats whose pixels have 16 bits
+    if image.mode == "I":  # also how Pillow opens some 16-bit formats
         return np.dtype(np.uint16 if image.format in ("PNG", "PPM") else np.int32)
     return np.dtype(np.float32 if image.mode == "F" else np.uint8)
 

@@ -1,4 +1,4 @@
-"""Which image is it: 16 bytes of its content, the same in every process and run."""
+"""Identify an image by 16 bytes of its content, the same in every process and run."""
 
 import os
 import threading

@@ -1,10 +1,10 @@
 """Pixels → what a network sees: resized, cropped and coloured by its recipe.
 
 The reference is torchvision's preset on PIL images. 8-bit pixels stay 8-bit. Bilinear
-resizing, which most recipes ask for, is torch's: it equals Pillow's in 99.9 % of the
-values of photographs, is never more than one grey level away, and takes 0.3 ms where
-Pillow takes 1.3. Bicubic is Pillow's, bit for bit, because torch's is sometimes two
-levels away, and so is what torch cannot do. Wider pixels are resized as float32.
+resizing, which most recipes ask for, is done by torch: it equals Pillow's in 99.9 % of
+the values of photographs, is never off by more than one grey level, and takes 0.3 ms
+instead of 1.3. Bicubic resizing is left to Pillow, because torch is sometimes off by
+two levels; so is what torch cannot do. Wider pixels are resized as float32.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def prepare(
             pixels = np.array(Image.fromarray(pixels).convert("L"))[..., None]
         else:  # with Pillow's weights
             pixels = pixels @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
-    pixels = np.require(pixels, requirements=["C", "W"])  # what torch can take
+    pixels = np.require(pixels, requirements=["C", "W"])  # torch needs both
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     if image.dtype != torch.uint8:
-        image = image.contiguous()  # where float is faster (1.3 against 2.0 ms)
+        image = image.contiguous()  # faster for floats (1.3 against 2.0 ms)
     prepared = _resize_and_crop(image, recipe)
     if image.dtype != torch.uint8 and recipe.interpolation in ("bicubic", "lanczos"):
-        # These overshoot at edges; Pillow cuts it off from 8-bit images.
+        # These overshoot at edges; Pillow clips 8-bit images.
         low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
         prepared = prepared.clamp(low, high)
     return prepared[0].expand(recipe.channels, -1, -1)
@@ -57,22 +57,22 @@ def _resize_and_crop(image: Tensor, recipe: Recipe) -> Tensor:
     """Return (1, C, H, W) at the size of the recipe."""
     height, width = image.shape[2:]
     if recipe.resize is None or 1 in (height, width):
-        # An image one pixel high has no shape to keep.
+        # An image one pixel high has no aspect ratio to keep.
         return _resize(image, recipe.size, recipe.interpolation)
-    # In proportion, just large enough to cover both sides; where these are equal, that
-    # sets the shorter side, as torchvision resizes.
+    # In proportion, just large enough to cover both sides. If these are equal, that
+    # sets the shorter side, as in torchvision.
     covered = recipe.covered
     if covered[0] * width >= covered[1] * height:
         resized = covered[0], int(covered[0] * width / height)
     else:
         resized = int(covered[1] * height / width), covered[1]
     if max(resized) > 64 * max(recipe.size) and recipe.interpolation != "nearest":
-        # A long strip, whose middle is all that will be kept: spare the memory.
+        # Only the middle of a long strip is kept: save the memory of the rest.
         image = _resize_window(image, resized, recipe)
     else:
         image = _resize(image, resized, recipe.interpolation)
-    # The centre, rounded half to even as torchvision does; negative sides are cut off,
-    # and where the image ends before the crop it gets black borders.
+    # The centre, rounded half to even as in torchvision. Negative sides are cut off;
+    # an image smaller than the crop gets black borders.
     sides: list[int] = []
     for old, new in zip(image.shape[:1:-1], recipe.size[::-1], strict=True):
         before = (new - old) // 2 if new > old else -round((old - new) / 2)
@@ -99,8 +99,8 @@ def _resize_window(image: Tensor, resized: tuple[int, int], recipe: Recipe) -> T
         first = max(0, round((new - crop) / 2))
         last = min(new, first + crop)
         start, stop = first * old / new, last * old / new
-        # Pillow holds the box in single precision: cut off what the filter cannot
-        # reach, so that its numbers are small.
+        # Pillow stores the box in single precision. Cutting off what the filter
+        # cannot reach keeps its numbers small.
         reach = _REACH[recipe.interpolation] * max(1.0, old / new) + 1
         cut = max(0, int(start - reach))
         image = image.narrow(axis, cut, min(old, int(stop + reach) + 1) - cut)
@@ -108,8 +108,8 @@ def _resize_window(image: Tensor, resized: tuple[int, int], recipe: Recipe) -> T
     (height, top, bottom), (width, left, right) = spans
 
     def window(picture: Image.Image) -> Image.Image:
-        # One direction at a time, across first: Pillow 13 would choose the order by
-        # the size of the window, others do it like this.
+        # One direction at a time, width first, as most versions of Pillow do; Pillow
+        # 13 would choose the order by the size of the window.
         box = (left, 0, right, picture.height)
         picture = picture.resize((width, picture.height), resample, box=box)
         return picture.resize((width, height), resample, box=(0, top, width, bottom))
@@ -118,7 +118,7 @@ def _resize_window(image: Tensor, resized: tuple[int, int], recipe: Recipe) -> T
 
 
 def _with_pillow(image: Tensor, work: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """Let Pillow work on an image: on RGB at once, or channel by channel."""
+    """Apply a function of Pillow to an image: to RGB at once, or to each channel."""
     if image.dtype == torch.uint8 and image.shape[1] == 3:
         pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
         pixels = np.array(work(Image.fromarray(pixels)))

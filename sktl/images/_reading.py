@@ -83,7 +83,7 @@ def is_flat(X) -> bool:
     if is_tensor(X):
         return X.ndim <= 2
     if isinstance(getattr(X, "dtype", None), np.dtype) and hasattr(X, "shape"):
-        # Arrays, and what is like one but stays on disk (h5py, zarr).
+        # Arrays, and array-likes that stay on disk (h5py, zarr).
         if len(X.shape) > 2 or X.dtype != object:
             return len(X.shape) <= 2 and X.dtype.kind not in "USV"
         return _are_numbers(np.asarray(X))
@@ -106,7 +106,7 @@ def read(X, image_shape=None) -> ImageSequence:
     if hasattr(X, "columns") and hasattr(X, "dtypes"):
         X = X[X.columns[0]] if X.shape[1] == 1 else np.asarray(X)
     if hasattr(X, "to_list") and not str(X.dtype).startswith("Array"):
-        X = X.to_list()  # a Series, but for numeric arrays in one of polars
+        X = X.to_list()  # a Series, unless polars holds numeric arrays in it
     elif hasattr(X, "to_pylist"):  # an Arrow array
         X = X.to_pylist()
     if not isinstance(X, Sequence):
@@ -186,7 +186,7 @@ def _column(X: np.ndarray) -> np.ndarray:
     if X.ndim > 1 and X.shape != (len(X), 1):
         raise ImageInputError(
             f"X has {X.shape[1]} columns and holds {_name(X.ravel()[0])}, but images "
-            "are one column. Select it: X[['path']] of a frame, X[:, 0] of an array."
+            "take one column. Select it: X[['path']] in a frame, X[:, 0] in an array."
         )
     return X.ravel()
 
@@ -264,7 +264,7 @@ def _is_number(kind: type) -> bool:
 
 
 def _are_numbers(X: np.ndarray) -> bool:
-    """Tell whether an object array holds numbers and nothing that is an image."""
+    """Tell whether an object array holds numbers and no images."""
     types: set[type] = set()
     for some in (X.ravel()[:1], X.ravel()):  # the first of a million paths is enough
         types = set(map(type, some))
@@ -274,7 +274,7 @@ def _are_numbers(X: np.ndarray) -> bool:
 
 
 def _name(item) -> str:
-    """Say in words what an item is."""
+    """Describe an item in words."""
     kind = kind_of(type(item))
     if kind == "a path":
         return f"a path ({os.fspath(item)!r})"

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
-# Counts the ways in which sktl has turned images into pixels. Part of every cache key:
-# raise it with any change that moves a pixel, and old embeddings are never mixed in.
+# Version of how images become pixels, and part of every cache key. Raise it with any
+# change that alters a pixel, so that old embeddings are not used again.
 _PREPARATION = 1
 
 
@@ -24,7 +24,7 @@ class Recipe:
     """The published preprocessing of a network: size, crop, interpolation, colours.
 
     The shorter side of an image is resized to ``resize``, the centre is cropped to
-    ``size`` (with black borders where the image is smaller), and the pixels are
+    ``size`` (with black borders if the image is smaller), and the pixels are
     normalised, as in ``torchvision.transforms._presets.ImageClassification`` and in
     timm's evaluation transform.
 
@@ -37,7 +37,7 @@ class Recipe:
         image is made just large enough to cover. None stretches the image to ``size``
         without a crop.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}, default="bilinear"
-        How pixels are resized, always with antialiasing.
+        How images are resized, always with antialiasing.
     channels : {1, 3}, default=3
         Colours that the network expects; 1 means grey.
     mean, std : tuple of float, default=those of ImageNet
@@ -100,8 +100,8 @@ class Recipe:
     def normalise(self, batch: Tensor) -> Tensor:
         """Return a batch as the network expects it: float32, normalised per channel.
 
-        The batch is (n, channels, height, width), of uint8 or of floats from 0 to 1. A
-        new tensor comes back, on the same device and in the same memory format.
+        The batch is (n, channels, height, width), of uint8 or of floats from 0 to 1.
+        The result is a new tensor on the same device, in the same memory format.
         """
         import torch
 

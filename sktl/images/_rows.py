@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageRows:
-    """Rows of images as the user holds them; nothing is decoded until asked for.
+    """Rows of images as the user holds them, decoded only when they are needed.
 
     Made by :meth:`of`. Rows are numbered as the user numbers them: after :meth:`take`,
     :meth:`where` still names the row of the X that was passed.
@@ -32,11 +32,11 @@ class ImageRows:
         True if black and white depend on the data (floats, and integers other than
         uint8 and uint16), so that a value range has to be learned.
     dtype : numpy dtype or None
-        The type of all pixels; None if they differ, or if only decoding would show.
+        The type of all pixels; None if types differ, or are unknown before decoding.
 
     Notes
     -----
-    Several threads may read at once. A pickle holds what X held: paths for paths.
+    Several threads may read at once. A pickle holds what X held: paths stay paths.
 
     Examples
     --------
@@ -66,15 +66,15 @@ class ImageRows:
             One of:
 
             - an array or tensor (n, h, w), (n, h, w, c) or (n, c, h, w) with 1, 3 or
-              4 channels. Where both ends could be the channels, a tensor has them
-              first and an array last;
+              4 channels. If the shape fits both, the channels of a tensor come first
+              and those of an array last;
             - a list, object array or Series, or a frame or array of one column, of
               paths, of encoded ``bytes``, of PIL images or of arrays of any sizes. A
               missing value (None, NaN) is an unreadable image;
             - a table of numbers: rows of flattened images.
         image_shape : tuple of int or None, default=None
             ``(height, width)`` or ``(height, width, channels)`` of the images in a
-            table. None infers it where the width is a square or three times one, and
+            table. None infers it if the width is a square or three times one, and
             reads other rows as images one pixel high, with a warning.
 
         Raises
@@ -101,7 +101,7 @@ class ImageRows:
         return ImageRows(self._source, positions[indices])
 
     def where(self, i: int) -> str:
-        """Return words for a row: its number in X, and its path if it has one."""
+        """Return what to call a row: its number in X, and its path if it has one."""
         row = self._position(i)
         label = self._source.label(row)
         return f"row {row}" if label is None else f"row {row} ({label!r})"
@@ -109,15 +109,15 @@ class ImageRows:
     def __getitem__(self, i: int) -> np.ndarray:
         """Return the pixels of a row: (h, w) or (h, w, c), of the type that X holds.
 
-        Files come upright, as RGB or grey, in 8 bits, or 16 where the file has them.
+        Files come upright, as RGB or grey, in 8 bits, or 16 if the file has them.
         """
         return self._read(i, self._source.pixels)
 
     def fingerprint(self, i: int) -> bytes:
         """Return 16 bytes that identify the content of a row, in any process.
 
-        Equal bytes in a file and in memory have equal fingerprints. Those of files are
-        remembered for as long as size and times of the file stay the same.
+        Equal bytes have equal fingerprints, in a file or in memory. That of a file is
+        remembered as long as the size and times of the file stay the same.
         """
         return self._read(i, self._source.fingerprint)
 
@@ -148,7 +148,7 @@ class ImageRows:
         return int(self._positions[i])
 
     def _read(self, i: int, how: Callable[[int], Any]) -> Any:
-        """Return what ``how`` makes of a row, and name the row if it cannot."""
+        """Apply ``how`` to a row, and name the row in any error."""
         try:
             return how(self._position(i))
         except (UnreadableImageError, ValueRangeError) as error:

@@ -1,6 +1,6 @@
-"""Where the pixels of a row lie: in one array, or image by image in any form.
+"""Where the pixels of a row are: in one array, or image by image in any form.
 
-Errors say what is wrong with an image; ``ImageRows`` adds in which row it is.
+Errors say what is wrong with an image; ``ImageRows`` adds which row it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sktl.images._value_range import FULL_RANGE
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
 PATH = str | os.PathLike
 
-_BLOCK = 2**22  # bytes looked at in one go
+_BLOCK = 2**22  # bytes examined at once
 
 
 class ImageSequence:
@@ -32,7 +32,7 @@ class ImageSequence:
     def __init__(self, items: Sequence | np.ndarray, kind: str):
         self.items: Any = items
         self.kind = kind
-        self.dtype: np.dtype | None = None  # of files, which only decoding would show
+        self.dtype: np.dtype | None = None  # unknown for files, before decoding
         self.scaled = False
         if kind not in ("a PIL image", "an array"):
             return
@@ -118,7 +118,7 @@ class ImageStack(ImageSequence):
 
 
 def kind_of(item_type: type) -> str | None:
-    """Say what an item of this type is as an image; None if it is none."""
+    """Return the kind of image that this type is, or None if it is not one."""
     if issubclass(item_type, PATH):
         return "a path"
     if issubclass(item_type, ENCODED):
@@ -149,7 +149,7 @@ def as_ndarray(x) -> np.ndarray:
         x = (x.float() if str(x.dtype) == "torch.bfloat16" else x).numpy()
     array = np.asarray(x)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        return array.astype(np.float64)  # long double, which no two machines share
+        return array.astype(np.float64)  # long double differs between machines
     is_native = array.dtype.isnative
     return array if is_native else array.astype(array.dtype.newbyteorder("="))
 
@@ -165,7 +165,7 @@ def dtype_of(x) -> np.dtype:
 
 
 def check_dtype(dtype: np.dtype, what: str) -> None:
-    """Refuse types that hold no pixels."""
+    """Refuse types that cannot hold pixels."""
     if dtype.kind not in "biuf":
         raise ImageInputError(
             f"{what} has dtype {dtype}, which cannot hold pixels. Pixels are bool, "
@@ -176,7 +176,7 @@ def check_dtype(dtype: np.dtype, what: str) -> None:
 def channels_last(images: np.ndarray, *, prefer_first: bool) -> np.ndarray | None:
     """Return a view of images with the channels last; None if they have no channels.
 
-    Where both ends could be the channels, ``prefer_first`` decides: tensors hold them
+    If either end could be the channels, ``prefer_first`` decides: tensors have them
     first, arrays last.
     """
     could_be_first = images.shape[-3] in CHANNELS

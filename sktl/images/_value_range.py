@@ -1,4 +1,4 @@
-"""Which pixel values are black and white, where their type does not say."""
+"""Which pixel values are black and white, if their type does not say."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ FULL_RANGE = {
 }
 # Resizing and compression let values overshoot their scale by a few per cent.
 _TOLERANCE = 0.05
-# Values beyond this many times the range are on another scale: 8-bit values after a
-# fit on digits (0 to 16). A bright image after a fit on dark ones passes.
+# Values beyond this many times the range are on another scale, such as 8-bit values
+# after a fit on digits (0 to 16). A bright image after a fit on dark ones passes.
 _FAR = 4.0
 _BELOW = 0.5
-# This many images within [0, 1], not all of them whole numbers, are not dark images
-# on a scale of 255 or more; a few may be.
+# If this many images lie within [0, 1], not all in whole numbers, they are not dark
+# images on a scale of 255 or more; a few may be.
 _ENOUGH_ROWS = 10
 _BIT_DEPTHS = (255.0, 4095.0, 65535.0)
 
@@ -46,7 +46,7 @@ def learn_value_range(
     rows : ImageRows
         The images that an estimator is fitted to.
     value_range : (float, float) or None, default=None
-        The answer, if it is known; it is checked and returned.
+        The range, if it is known; it is checked and returned.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def learn_value_range(
 
 
 def check_value_range(rows: ImageRows, value_range: tuple[float, float] | None) -> None:
-    """Refuse images on another scale than those seen in ``fit``.
+    """Refuse images on a scale other than that of the images seen in ``fit``.
 
     Values a little beyond the range pass, and so do darker images.
 
@@ -137,7 +137,7 @@ def check_value_range(rows: ImageRows, value_range: tuple[float, float] | None) 
         if not _within_unit(lowest, highest):
             raise ValueRangeError(
                 f"X has pixels from {lowest:g} to {highest:g}, but the images seen in "
-                "fit were of a type with a range of its own (8 or 16 bits). Bring all "
+                "fit were of a type with a fixed range (8 or 16 bits). Convert all "
                 "images to one type, or pass value_range=(black, white)."
             )
         return
@@ -181,7 +181,7 @@ def _another_scale(lowest: float, highest: float, seen: tuple[float, float]) -> 
     """Say that pixels are on another scale, and what to do."""
     low, high = seen
     return (
-        f"has pixels from {lowest:g} to {highest:g}, but the images seen in fit have "
+        f"has pixels from {lowest:g} to {highest:g}, but the images seen in fit had "
         f"another range: ({low:g}, {high:g}). Bring all images to one scale, or pass "
         "value_range=(black, white)."
     )

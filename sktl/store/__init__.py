@@ -1,6 +1,6 @@
-"""Rows of numbers under keys made of content: bytes in, arrays out, on this machine.
+"""Rows of numbers under keys made from content: bytes in, arrays out, on this machine.
 
-Nothing here knows of networks or images. The engine reads, writes and claims rows
+Nothing here knows about networks or images. The engine reads, writes and claims rows
 through the four methods of ``RowStore``.
 """
 

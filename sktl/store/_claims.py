@@ -1,14 +1,14 @@
-"""``Claims``: the rows that a call is computing, so that no other computes them too.
+"""``Claims``: the rows a call is computing, so that no other call computes them too.
 
 Each call that computes has two files in the folder ``claims`` of its store: a list of
 keys, and a lock that the kernel frees however the process ends. The list only grows:
 ``+key`` when a row is claimed, ``-key`` when the claim ends. Calls read each other's
 lists and ignore those whose lock is free.
 
-A row is stored before the claim on it ends, and claims are looked at before rows; so
-whoever finds neither may compute. Only rows about to be computed are claimed, so nobody
-waits in a circle. Where the files cannot be used, a call claims every row it asks for:
-some are then computed twice, which costs time and changes no number.
+A row is stored before the claim on it ends, and claims are checked before rows, so a
+call that finds neither may compute. Only rows about to be computed are claimed, so
+calls never wait in a circle. If the files cannot be used, a call claims every row it
+asks for. Some rows are then computed twice, which costs time and changes no number.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-# A process that was stopped while it held the door, or while others wait for its rows,
-# is passed by after this long.
+# A process that is stopped while it holds the door, or rows that others wait for, is
+# ignored after this long.
 _DOOR_SECONDS = 10.0
 _STUCK_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
@@ -34,25 +34,25 @@ _held_for_good: list[BaseFileLock] = []
 
 
 class Claims:
-    """What one call claims; ends with the ``with`` block.
+    """The claims of one call; they end with the ``with`` block.
 
     Parameters
     ----------
     folder : str or None
-        Where the calls that share a store meet. ``None``: this call shares nothing.
+        Where calls that share a store meet. With ``None``, this call shares nothing.
     """
 
     def __init__(self, folder: str | None):
-        self._folder = folder  # None once they cannot meet there
+        self._folder = folder  # None once it cannot be used
         self._name = secrets.token_hex(8)
         self._pid = os.getpid()
-        self._list: int | None = None  # file descriptor of the own list
+        self._list: int | None = None  # file descriptor of this call's list
         # Other calls: how far their lists were read, and what they claim.
         self._others: dict[str, tuple[int, set[bytes]]] = {}
         self._stuck: set[str] = set()
 
     def take(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Claim those of ``keys`` that nobody else is computing, and return them."""
+        """Claim those of ``keys`` that no other call is computing, and return them."""
         if self._folder is None:
             return list(keys)
         try:
@@ -66,7 +66,7 @@ class Claims:
                 mine = [key for key in keys if key not in taken]
                 self._note(b"+", mine)
                 return mine
-        except OSError:  # TimeoutError among them: go on alone
+        except OSError:  # including TimeoutError: go on alone
             self.__exit__()
             self._folder = None
             return list(keys)
@@ -77,7 +77,7 @@ class Claims:
             self._note(b"-", keys)
 
     def wait(self, keys: Sequence[bytes]) -> None:
-        """Wait until the claims of others on some of ``keys`` have ended."""
+        """Wait until other calls have ended their claims on some of ``keys``."""
         pause, progress, since = _FIRST_PAUSE, -1, time.monotonic()
         with contextlib.suppress(OSError):
             while self._folder is not None and len(self._taken(keys)) == len(keys) > 0:
@@ -93,7 +93,7 @@ class Claims:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A forked child must not end what its parent claims.
+        # A forked child must not end its parent's claims.
         if self._list is not None and self._pid == os.getpid():
             os.close(self._list)
             self._list = None
@@ -101,7 +101,7 @@ class Claims:
             self._own_lock.release()
 
     def _begin(self) -> None:
-        """Make the files of this call, and remove those that the dead left."""
+        """Make the files of this call, and remove those of calls that died."""
         for file in os.listdir(self._folder):
             if file.endswith(".lock") and file != _DOOR:
                 self._is_alive(file.removesuffix(".lock"))
@@ -111,7 +111,7 @@ class Claims:
         self._list = os.open(self._path(self._name, ".keys"), flags, 0o600)
 
     def _taken(self, keys: Sequence[bytes]) -> set[bytes]:
-        """Return those of ``keys`` that somebody alive is computing."""
+        """Return those of ``keys`` that another running call is computing."""
         taken: set[bytes] = set()
         wanted = {hexlify(key): key for key in keys}
         for file in os.listdir(self._folder):
@@ -138,14 +138,14 @@ class Claims:
         return held
 
     def _is_alive(self, name: str) -> bool:
-        """Tell whether another call is at work; if not, remove its files."""
+        """Tell whether another call is still running; if not, remove its files."""
         if is_locked(self._path(name, ".lock")):
             return True
         self._remove(name)
         return False
 
     def _note(self, sign: bytes, keys: Collection[bytes]) -> None:
-        """Add to the own list, all at once."""
+        """Append to this call's list in a single write."""
         if keys and self._list is not None:
             os.write(self._list, b"".join(b"%s%s\n" % (sign, hexlify(k)) for k in keys))
 
@@ -160,7 +160,7 @@ class Claims:
 
 def _lock(path: str) -> BaseFileLock:
     """Return a lock on a file that the kernel frees when this process ends."""
-    from filelock import FileLock  # 20 ms, which a process that only reads is spared
+    from filelock import FileLock  # 20 ms, saved in a process that only reads
 
     return FileLock(path, mode=0o600, thread_local=False)
 

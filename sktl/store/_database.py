@@ -2,8 +2,8 @@
 
 Why SQLite: it is in the standard library, survives a kill at any instruction and is the
 most tested format there is. LMDB reads and writes 2 to 4 times faster here (54,000 rows
-a second written against 20,000), which no network needs, and it maps the file into
-memory: truncate it behind its back and the process dies of SIGBUS instead of raising.
+a second written against 20,000), which no network needs. But it maps the file into
+memory: if that is truncated from outside, the process dies of SIGBUS without an error.
 A journal in WAL mode is no faster for transactions of 8 rows, and its ``-shm`` file is
 mapped into memory too.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 _VERSION = 1
-# 7 embeddings of 512 numbers fill a page; in pages of 4 KiB each would waste one.
+# 7 embeddings of 512 numbers fill a page; with 4 KiB pages, each would waste a page.
 _PAGE_BYTES = 16384
 _KEYS_AT_ONCE = 500  # SQLite's limit on bound values was 999 until 3.32
 _BUSY_SECONDS = 10.0
@@ -37,7 +37,7 @@ class ForeignFileError(sqlite3.DatabaseError):
 class Database:
     """Rows under their keys, with the time of their last use.
 
-    Not thread-safe; raises whatever goes wrong. Rows survive a kill in any case, and a
+    Not thread-safe; every error is passed on. Rows survive a kill in any case, and a
     power cut if ``durable``.
     """
 
@@ -58,10 +58,10 @@ class Database:
         self._inode = (info.st_dev, info.st_ino)
 
     def _prepare(self, durable: bool) -> None:
-        """Set the connection up, and the schema of a new file."""
+        """Set up the connection, and the schema of a new file."""
         run = self._run
         # Nothing stored in the file may run: no functions from the schema, and the
-        # schema itself has to be ours to the letter.
+        # schema itself has to equal ours exactly.
         run("PRAGMA trusted_schema=OFF")
         run("PRAGMA cell_size_check=ON")
         run("PRAGMA mmap_size=0")
@@ -75,7 +75,7 @@ class Database:
                     for statement in _SCHEMA:
                         run(statement)
                     run(f"PRAGMA user_version={_VERSION}")
-        # The journal of a read-only file cannot be switched, and is never written.
+        # The journal mode of a read-only file cannot be set, and does not matter.
         try:
             run("PRAGMA journal_mode=TRUNCATE")
         except sqlite3.OperationalError as error:
@@ -84,7 +84,7 @@ class Database:
         run(f"PRAGMA synchronous={'NORMAL' if durable else 'OFF'}")
         found = {row[0] for row in run("SELECT sql FROM sqlite_master") if row[0]}
         if found != set(_SCHEMA):
-            raise ForeignFileError(f"{self.path} holds other tables than a store's")
+            raise ForeignFileError(f"{self.path} holds tables that are not a store's")
 
     def _has_schema(self) -> bool:
         """Tell whether the file has its tables; raise if another program wrote it."""
@@ -107,7 +107,7 @@ class Database:
             raise
 
     def read(self, keys: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
-        """Return key, stored bytes and last use of those keys that are there."""
+        """Return key, stored bytes and last use for each key that is stored."""
         found: list[tuple[bytes, bytes, int]] = []
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = keys[start : start + _KEYS_AT_ONCE]
@@ -141,18 +141,18 @@ class Database:
             )
 
     def make_room(self, max_bytes: int) -> None:
-        """Drop a tenth of the rows, those used longest ago, if there are too many."""
+        """Drop the least recently used tenth of the rows if there are too many."""
         if self.used_bytes() > max_bytes:
             self._evict(int(max_bytes * 0.9))
 
     def prune(self, max_bytes: int) -> int:
-        """Drop rows until ``max_bytes`` suffice; give the rest to the file system."""
+        """Drop rows until ``max_bytes`` suffice, and shrink the file."""
         dropped = self._evict(max_bytes)
         self._run("PRAGMA incremental_vacuum").fetchall()
         return dropped
 
     def _evict(self, target_bytes: int) -> int:
-        """Drop the rows used longest ago until ``target_bytes`` suffice."""
+        """Drop the least recently used rows until ``target_bytes`` suffice."""
         dropped = 0
         while (used := self.used_bytes()) > target_bytes:
             n_rows = self._run("SELECT count(*) FROM rows").fetchone()[0]
@@ -186,7 +186,7 @@ class Database:
         }
 
     def is_current(self) -> bool:
-        """Tell whether the path still leads to the file that is open."""
+        """Tell whether the path still points to the open file."""
         try:
             info = os.stat(self.path)
         except OSError:

@@ -10,7 +10,7 @@ from sktl.store._store_folder import RowStore, StoreFolder, store_folder
 
 
 def cache_root() -> str:
-    """Return the folder for what outlives a run: ``SKTL_CACHE_DIR``, or the user's."""
+    """Return the folder for lasting files: ``SKTL_CACHE_DIR``, or the user's cache."""
     if root := os.environ.get("SKTL_CACHE_DIR"):
         return os.path.expanduser(root)
     from platformdirs import user_cache_dir
@@ -28,21 +28,21 @@ class EmbeddingStore:
     Parameters
     ----------
     path : str or path, default=None
-        The folder; it is made when the first row is stored, readable by its owner
-        only. ``None`` is ``embeddings`` in the folder named by the environment
+        The folder; it is created when the first row is stored, readable only by its
+        owner. ``None`` is ``embeddings`` in the folder named by the environment
         variable ``SKTL_CACHE_DIR``, or in the user's cache folder.
     max_bytes : int, default=None
-        Size beyond which the rows used longest ago are dropped. ``None`` is a tenth of
-        the free disk, 8 GiB at most.
+        Size beyond which the least recently used rows are dropped. ``None`` is a tenth
+        of the free disk space, 8 GiB at most.
 
     Notes
     -----
-    Any number of threads and processes of one machine may use the store at once; what
-    one is computing, the others wait for. Killing any of them at any moment loses at
-    most the batch in flight. Checksums detect damaged rows, which are computed again.
-    When the disk is full or read-only there is one
+    Any number of threads and processes of one machine may use the store at once. If one
+    is computing a row, the others wait for it. Killing any of them loses at most its
+    current batch. Checksums detect damaged rows, which are computed again.
+    If the disk is full or read-only, there is one
     :class:`~sktl.exceptions.CacheWarning`, and embeddings are computed as without a
-    store. Reading a store that came from somebody else executes nothing.
+    store. Reading a store that came from someone else executes nothing.
 
     Examples
     --------
@@ -84,24 +84,24 @@ class EmbeddingStore:
         -------
         dict
             ``path``; ``rows`` held; ``bytes`` in use and ``max_bytes``; ``computed``,
-            the number of images that ever went through a network for this store.
+            the number of images that have gone through a network for this store.
         """
         folder = self._folder()
         size = {"max_bytes": folder.max_bytes}
         return {"path": self.path, **folder.figures(), **size}
 
     def prune(self, max_bytes: int | None = None) -> int:
-        """Drop the rows used longest ago, and files that were set aside as damaged.
+        """Drop the least recently used rows, and files set aside as damaged.
 
         Parameters
         ----------
         max_bytes : int, default=None
-            Size to shrink to; ``None`` is the store's own bound.
+            Size to shrink to; ``None`` is the store's own limit.
 
         Returns
         -------
         int
-            How many rows were dropped.
+            Number of rows dropped.
         """
         return self._folder().prune(max_bytes)
 

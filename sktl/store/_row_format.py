@@ -1,6 +1,6 @@
-"""How one row of activations lies on disk: a header, the values, a checksum.
+"""The layout of one row of activations on disk: a header, the values, a checksum.
 
-Nothing in a row can execute anything: it is numbers behind a shape. The checksum
+Nothing in a row can be executed: it is a shape and numbers. The checksum
 covers the key too, so a row that a damaged index returns for another key is refused.
 """
 
@@ -22,10 +22,10 @@ class CorruptRowError(ValueError):
 
 
 def encode_row(key: bytes, row: np.ndarray) -> bytes:
-    """Return the bytes that stand for ``row``; float32 values survive exactly."""
+    """Return ``row`` as bytes; float32 values survive exactly."""
     kind, data = _FLOAT32, np.ascontiguousarray(row, dtype="<f4")
     bits = data.view("<u4")
-    # Networks that run in 16 bits emit values that fit in 16 bits: half the disk.
+    # Networks that run in 16 bits emit values that fit in 16 bits: half the space.
     if not (bits & 0xFFFF).any():
         kind, data = _BFLOAT16, (bits >> 16).astype("<u2")
     elif not (bits & 0x1FFF).any():

@@ -1,9 +1,9 @@
 """The folder of this run: found by all its processes, removed by the first of them.
 
 ``import sktl`` names the run in the environment (``SKTL_SESSION``, beginning with the
-process id of whoever imported it first), so that workers started later find the same
-folder. Workers that were started before, as a notebook's often are, look for the folder
-of the process that started them.
+id of the process that imported it first), so that workers started later find the same
+folder. Workers that were started before, as often in a notebook, look for the folder of
+the process that started them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _folder_of(token: str, pid: int) -> str:
     parent = tempfile.gettempdir()
     owner = _owner_named_in(token) or pid
     if owner == pid and is_worker():
-        # It was started before sktl was imported, so the name of the run is its own.
+        # It was started before sktl was imported, so it made up its own run name.
         owner = os.getppid()
         token = f"{owner}-workers"
     folder = os.path.join(
@@ -51,10 +51,10 @@ def _folder_of(token: str, pid: int) -> str:
         if _is_over(found):
             shutil.rmtree(found, ignore_errors=True)
         elif os.path.basename(found).startswith(f"{_PREFIX}{owner}-"):
-            folder = found  # that process, or its workers, have begun
+            folder = found  # begun by that process or its workers
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if not _is_mine(os.lstat(folder)):
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(f"{folder} belongs to another user")
     if owner == pid:
         lock_for_good(os.path.join(folder, _OWNER_LOCK))
         atexit.register(_remove, folder, pid)
@@ -77,7 +77,7 @@ def _folders_in(parent: str) -> Iterator[str]:
 
 
 def _is_mine(info: os.stat_result) -> bool:
-    """Tell whether this is a folder of this user's."""
+    """Tell whether this is a folder of the current user."""
     is_own = not hasattr(os, "getuid") or info.st_uid == os.getuid()
     return is_own and stat.S_ISDIR(info.st_mode)
 
@@ -85,15 +85,15 @@ def _is_mine(info: os.stat_result) -> bool:
 def _is_over(folder: str) -> bool:
     """Tell whether the run that a session folder belongs to has ended.
 
-    The process that owns the folder holds a lock in it. Where only its workers have
-    used the folder so far, what counts is whether a process has the owner's id.
+    The process that owns the folder holds a lock in it. If only its workers have used
+    the folder so far, the run lasts as long as a process has the owner's id.
     """
     lock = os.path.join(folder, _OWNER_LOCK)
     try:
         if os.path.exists(lock):
             return not is_locked(lock)
         owner = _owner_named_in(os.path.basename(folder).removeprefix(_PREFIX))
-        if owner is not None and sys.platform != "win32":  # there, it means Ctrl-C
+        if owner is not None and sys.platform != "win32":  # there, signal 0 is Ctrl-C
             os.kill(owner, 0)
         return time.time() - os.stat(folder).st_mtime > _FORGOTTEN_SECONDS
     except ProcessLookupError:

@@ -1,9 +1,9 @@
 """``StoreFolder``: a store on disk; whatever the disk does, it never raises.
 
-Rows this process used last are in memory, the others in a file. When that cannot be
-written or is damaged, there is one warning, and the store answers as if it held less. A
-damaged file is left as it is and a new one begun, under a name of its own: the journal
-of one can then never be replayed onto another.
+The rows this process used last are in memory, the others in a file. If the file cannot
+be written or is damaged, there is one warning, and the store acts as if it held less. A
+damaged file is left alone and a new one begun under another name, so that the journal
+of one can never be replayed onto the other.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from sktl.store._row_format import CorruptRowError, decode_row, encode_row
 _FILE = re.compile(r"rows-v1-(\d{4})\.sqlite(-journal)?")
 _DEFAULT_MAX_BYTES = 8 * 2**30
 _SHARE_OF_FREE_DISK = 0.1
-# Uses are noted to the hour, so that reading rarely writes.
+# The last use is recorded to the hour, so that reading rarely writes.
 _USED_RESOLUTION = 3600
-# After the disk refused, it is left alone for a while: it may be mended meanwhile.
+# After an error, the disk is left alone for a while: it may recover.
 _PAUSE_SECONDS = 30.0
 _REFUSALS = ("full", "readonly", "locked", "unable to open", "disk I/O")
 # Holds 30,000 embeddings of 512 numbers; reading one from the file takes 5 us more.
 _MEMORY_BYTES = 64 * 2**20
 # Feature maps would push out thousands of embeddings each; they stay on the disk.
 _MAX_ROW_BYTES = 64 * 2**10
-_ENTRY_BYTES = 250  # that a row in memory costs beside its numbers
+_ENTRY_BYTES = 250  # that a row in memory takes besides its numbers
 
 
 class RowStore:
-    """What the engine asks of a store. This one keeps nothing: ``cache=None``."""
+    """The store as the engine uses it. This one keeps nothing: ``cache=None``."""
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """Return the rows held for ``keys``; callers must not write into them."""
@@ -60,7 +60,7 @@ class RowStore:
 
 
 class StoreFolder(RowStore):
-    """The rows under one folder of this machine, made when the first is stored.
+    """The rows in one folder of this machine, created when the first is stored.
 
     If ``lasting``, they survive a power cut.
     """
@@ -81,7 +81,7 @@ class StoreFolder(RowStore):
 
     @cached_property
     def max_bytes(self) -> int:
-        """The bound on the size on disk."""
+        """The limit of the size on disk."""
         existing = self.folder
         while not os.path.isdir(existing) and os.path.dirname(existing) != existing:
             existing = os.path.dirname(existing)
@@ -148,7 +148,7 @@ class StoreFolder(RowStore):
             self._warn(
                 "size",
                 f"keeps {size(limit)}, and this process has written "
-                f"{size(self._written_bytes)}: the first are gone when they are needed "
+                f"{size(self._written_bytes)}. The oldest rows have to be computed "
                 "again. Pass cache=EmbeddingStore(path, max_bytes=...) to keep more.",
             )
 
@@ -195,7 +195,7 @@ class StoreFolder(RowStore):
         otherwise: Any = None,
         use: str = "write",
     ) -> Any:
-        """Return what ``action`` does with the file; ``otherwise`` if it cannot."""
+        """Return the result of ``action`` on the file, or ``otherwise`` if it fails."""
         with self._lock:
             if time.monotonic() < self._resumes_at[use]:
                 return otherwise
@@ -205,9 +205,9 @@ class StoreFolder(RowStore):
                 except (sqlite3.Error, OSError) as error:
                     self.close()
                     if not _is_damage(error):
-                        # What may not be written may still be read.
+                        # A file that cannot be written may still be readable.
                         self._resumes_at[use] = time.monotonic() + _PAUSE_SECONDS
-                        outcome = "Embeddings are right, but computed again when needed"
+                        outcome = "Embeddings are correct, but may be computed again"
                         self._warn("disk", f"cannot be used ({error}). {outcome}.")
                         return otherwise
                     outcome = "It is set aside, and embeddings are computed again"
@@ -216,7 +216,7 @@ class StoreFolder(RowStore):
             return otherwise
 
     def _open(self) -> Database:
-        """Return the newest file, or the first; open it if it is not."""
+        """Return the newest file, opened; begin the first if there is none."""
         if self._database is None:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             self._generation = max(self._newest(), 1)
@@ -256,7 +256,7 @@ class StoreFolder(RowStore):
                     os.remove(path)
 
     def _warn(self, kind: str, message: str) -> None:
-        """Warn once in this process for each store and kind of trouble."""
+        """Warn once in this process for each store and kind of problem."""
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(
@@ -266,8 +266,8 @@ class StoreFolder(RowStore):
             )
 
     def _renew(self) -> None:
-        """Give a forked child what it cannot share with its parent."""
-        # SQLite forbids to use, and even to close, a connection that was inherited.
+        """Replace what a forked child cannot share with its parent."""
+        # SQLite forbids using, and even closing, an inherited connection.
         _inherited.append(self._database)
         self._database = None
         if self._memory_lock.locked():  # by a thread that was writing into it
@@ -276,12 +276,12 @@ class StoreFolder(RowStore):
 
 
 def _empty_memory() -> LRUCache:
-    """Return a place for the rows used last."""
+    """Return an empty cache for the rows used last."""
     return LRUCache(_MEMORY_BYTES, lambda row: row.nbytes + _ENTRY_BYTES)
 
 
 def _is_damage(error: Exception) -> bool:
-    """Tell a damaged file from a disk that refuses."""
+    """Tell whether the file is damaged, rather than the disk full or read-only."""
     if isinstance(error, sqlite3.OperationalError):
         return not any(reason in str(error) for reason in _REFUSALS)
     return isinstance(error, sqlite3.DatabaseError)

@@ -105,7 +105,7 @@ def test_another_file_in_an_installed_package_is_refused(data_package):
     with pytest.raises(WeightsMismatchError, match=r"has changed.*lenet-weights again"):
         resolve("lenet5").load()
     data_package.unlink()
-    with pytest.raises(WeightsUnavailableError, match=r"not there.*lenet-weights"):
+    with pytest.raises(WeightsUnavailableError, match=r"missing.*lenet-weights"):
         resolve("lenet5")
 
 

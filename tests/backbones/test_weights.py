@@ -239,7 +239,7 @@ def test_a_file_that_changed_or_went_is_refused(squeezenet, tmp_path):
     with pytest.raises(WeightsMismatchError, match="has changed"):
         reference.load()
     path.unlink()
-    with pytest.raises(WeightsUnavailableError, match="is not there"):
+    with pytest.raises(WeightsUnavailableError, match="is missing"):
         reference.load()
 
 

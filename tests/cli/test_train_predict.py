@@ -194,7 +194,7 @@ def test_no_permission_to_write_is_one_line(run, digit_folder, tmp_path, monkeyp
     monkeypatch.setattr(Path, "touch", forbidden)
     result = run("train", digit_folder, "-o", tmp_path / "m.sktl", "-b", "lenet5")
     assert result.exit_code == 1
-    assert "no permission to write" in result.stderr
+    assert "no permission to write to" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

@@ -221,7 +221,7 @@ def test_a_bright_image_after_a_fit_on_dark_ones_is_read_on_one_line():
 
 def test_floats_after_a_fit_on_8_bits_have_to_lie_between_0_and_1():
     check_value_range(ImageRows.of(images(0, 1)), None)
-    with pytest.raises(ValueRangeError, match="range of its own"):
+    with pytest.raises(ValueRangeError, match="fixed range"):
         check_value_range(ImageRows.of(images(0, 255)), None)
 
 
