@@ -241,17 +241,15 @@ class _Call:
         """Place and store the rows of one batch."""
         self.unreadable.update(batch.unreadable)
         self._advance(len(batch.unreadable))
-        given_up = [i for i, _ in batch.unreadable]
-        if batch.values is None:
-            given_up += batch.positions
-        # Others that wait for these rows are to find out for themselves.
-        self._claims.release([cast(bytes, self.keys[i]) for i in given_up])
+        keys = [cast(bytes, self.keys[i]) for i in batch.positions]
+        given_up = [cast(bytes, self.keys[i]) for i, _ in batch.unreadable]
+        # Other calls that wait for these rows have to find out for themselves.
+        self._claims.release(given_up if batch.values is not None else keys + given_up)
         if batch.values is None:
             return
         global _embedded
         with _embedded_lock:
             _embedded += len(batch.positions)
-        keys = [cast(bytes, self.keys[i]) for i in batch.positions]
         fresh = dict(zip(keys, batch.values, strict=True))
         self._advance(self._place(fresh))
         self._computed.update(fresh)

@@ -221,12 +221,7 @@ class FineTuned(NeuralNet):
     def initialize(self):
         """Build everything, untrained, as skorch does; ``fit`` does so by itself.
 
-        Call it before ``load_params``.
-
-        Returns
-        -------
-        self : estimator
-            The initialised net.
+        Call it before ``load_params``. The net itself is returned.
         """
         self._forget()
         return self._build(self._expected_targets(), self.value_range)
@@ -489,12 +484,8 @@ class FineTuned(NeuralNet):
         """Load what ``save_params`` or a checkpoint has saved, as skorch does.
 
         The weights come with the classes and everything else that predictions need, and
-        training can continue from there.
-
-        Parameters
-        ----------
-        f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs
-            As in :meth:`skorch.NeuralNet.load_params`.
+        training can continue from there. The arguments are those of
+        :meth:`skorch.NeuralNet.load_params`.
         """
         before = copy.deepcopy(self.module_.state_dict()) if self.initialized_ else None
         try:
@@ -560,9 +551,8 @@ class FineTuned(NeuralNet):
         augment = copy.deepcopy(params.pop("augment", "none"))
         params = {name: clone(value, safe=False) for name, value in params.items()}
         copied = type(self)(**params, augment=augment)
-        for name in ("_metadata_request", "_sklearn_output_config"):
-            if name in vars(self):
-                copied.__dict__[name] = copy.deepcopy(self.__dict__[name])
+        if "_metadata_request" in vars(self):
+            copied._metadata_request = copy.deepcopy(self._metadata_request)
         return copied
 
     def __getstate__(self):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from sktl.engine import activations, images_embedded
-from sktl.store import EmbeddingStore
+from sktl.exceptions import UnreadableImageWarning
+from sktl.store import EmbeddingStore, open_store
 
 from .fakes import FakeRows, make_part, make_rows
 
@@ -134,3 +135,20 @@ def test_torch_keeps_its_number_of_threads():
     before = torch.get_num_threads()
     activations(make_rows(100), make_part(), cache=None, batch_size=4)
     assert torch.get_num_threads() == before
+
+
+def test_claims_on_unreadable_rows_end_at_once(tmp_path):
+    # Otherwise two calls that each met a broken image would wait for the other.
+    store, part, taken = EmbeddingStore(tmp_path), make_part(), []
+
+    class Watching(FakeRows):
+        def prepare(self, i, recipe, value_range=None):
+            if i == len(self) - 1:
+                with open_store(store).claims() as claims:
+                    taken.extend(claims.take([part.digest + self.fingerprint(0)]))
+            return super().prepare(i, recipe, value_range)
+
+    rows = Watching(make_rows(60).images, bad=[0])
+    with pytest.warns(UnreadableImageWarning):
+        activations(rows, part, cache=store, batch_size=4, on_error="nan")
+    assert len(taken) == 1

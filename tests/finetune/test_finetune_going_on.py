@@ -14,7 +14,7 @@ from skorch.callbacks import Callback, Checkpoint, EpochScoring, LoadInitState
 from skorch.exceptions import NotInitializedError
 
 from sktl import FineTunedClassifier
-from sktl.exceptions import UnreadableImageError
+from sktl.exceptions import CacheWarning, UnreadableImageError
 from sktl.persistence import load_model, save_model
 
 
@@ -476,3 +476,75 @@ def test_subclasses_may_pass_parameters_on(digits):
 
     net = clone(Digits(max_epochs=1, augment="none", unfreeze="head")).fit(X, y)
     assert net.set_params(unfreeze=1).partial_fit(X, y).cut_.trained == ("fc6",)
+
+
+def test_failure_while_stages_open_keeps_what_predictions_need(digits, classifier):
+    X, y = digits
+    net = classifier(unfreeze="head").fit(X, y)
+    facts = dict(net.module_.facts)
+    net.set_params(unfreeze=2, early_stopping=True)
+    with pytest.raises(ValueError, match="early_stopping=True"):
+        net.partial_fit(X[:1], y[:1])
+    assert net.module_.facts == facts
+
+
+def test_failed_first_fit_leaves_no_fitted_attributes(digits, classifier):
+    X, y = digits
+    net = classifier(early_stopping=True)
+    with pytest.raises(ValueError, match="early_stopping=True"):
+        net.fit(X[:2], y[:2])
+    assert not [name for name in vars(net) if name.endswith("_")]
+
+
+def test_copy_made_while_training_holds_no_optimizer(digits, classifier):
+    X, y = digits
+    copies = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            copies.append(set(net.__getstate__()))
+
+    classifier(callbacks=[Keep], max_epochs=1).fit(X, y)
+    assert not {"optimizer_", "_training"} & copies[0]
+
+
+def test_another_rate_keeps_what_the_optimizer_has_learned(digits, classifier):
+    X, y = digits
+    net = classifier(lr=1e-3).fit(X, y)
+    optimizer = net.optimizer_
+    net.set_params(lr=2e-3).partial_fit(X, y)
+    assert net.optimizer_ is optimizer
+    assert rates(net)["head.weight"] == 2e-3
+    assert rates(net)["stages.fc6.2.weight"] == pytest.approx(6e-4)
+    net.set_params(optimizer__weight_decay=0.0).partial_fit(X, y)
+    assert net.optimizer_ is not optimizer
+
+
+def test_interrupt_from_a_handler_of_the_user_reaches_the_caller(
+    digits, classifier, monkeypatch
+):
+    X, y = digits
+
+    def interrupted(net, batch, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FineTunedClassifier, "train_step_single", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(X, y)
+
+
+def test_copies_survive_parameters_that_do_not_fit_yet(digits, classifier):
+    X, y = digits
+    net = classifier(unfreeze="head").fit(X, y)
+    net.set_params(unfreeze=1, optimizer__param_groups=[("stages.*", {"lr": 1e-5})])
+    again = pickle.loads(pickle.dumps(net))
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+    assert rates(again.partial_fit(X, y))["stages.fc6.2.weight"] == 1e-5
+
+
+def test_one_view_is_the_image_itself_even_if_nothing_is_kept(digits, classifier):
+    X, y = digits
+    with pytest.warns(CacheWarning, match="max_bytes"):
+        live = classifier(augment="strong", n_views=1, max_bytes=100).fit(X, y)
+    plain = classifier(augment="none").fit(X, y)
+    np.testing.assert_allclose(live.predict_proba(X), plain.predict_proba(X), atol=1e-4)
