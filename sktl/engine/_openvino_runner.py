@@ -40,6 +40,10 @@ _CONVERSION_ERRORS = (
     AssertionError,
 )
 
+# Here, in one thread: two threads that hand over the first arrays of a process at the
+# same time can deadlock in OpenVINO's binding to numpy (2026.4, py-spy).
+openvino.Tensor(np.zeros(1, dtype=np.float32))
+
 _compiled: NetworkCache[openvino.CompiledModel | None] = NetworkCache()
 
 
