@@ -272,9 +272,11 @@ def _is_long(part: FrozenPart, n_rows: int) -> bool:
         return False
     runner = TorchRunner(part, "cpu")
     image = torch.zeros(part.recipe.channels, *part.recipe.size, dtype=torch.uint8)
-    with one_thread():
-        runner([image])  # the first pass takes longer
-        start = time.perf_counter()
-        runner([image])
-        seconds = time.perf_counter() - start
-    return n_rows * seconds / torch.get_num_threads() > _WORTHWHILE_SECONDS
+    for _ in range(2):  # the first pass takes longer
+        with one_thread():
+            start = time.perf_counter()
+            runner([image])
+            seconds = time.perf_counter() - start
+        if n_rows * seconds / torch.get_num_threads() <= _WORTHWHILE_SECONDS:
+            return False
+    return True

@@ -240,7 +240,6 @@ class Numbers:
 
     def strata(self, y: np.ndarray) -> None:
         """Return what an inner split keeps in proportion: nothing."""
-        return
 
     def check(self, y: np.ndarray, weight: np.ndarray, class_weight, begins: bool):
         """Accept all numbers."""
@@ -286,7 +285,6 @@ class Numbers:
 
     def hits(self, outputs: Tensor, y: Tensor) -> None:
         """Return nothing: numbers have no accuracy."""
-        return
 
 
 Targets = Labels | Numbers

@@ -98,7 +98,7 @@ def test_says_that_a_baseline_is_as_good():
 def test_names_several_rivals_but_not_all():
     rows = [(f"net + {i}", "frozen", 0.9 - i / 1e4, i) for i in range(9)]
     text = comparison(*rows[:4]).summary()
-    assert "from net + 1, net + 2 or net + 3. The differences could be" in text
+    assert "than net + 1, net + 2 or net + 3. The differences could be" in text
     assert "net + 5 or 3 others. The differences" in comparison(*rows).summary()
 
 

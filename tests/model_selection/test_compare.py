@@ -382,7 +382,7 @@ def test_says_when_no_network_beats_a_baseline():
         (np.arange(120) % 2, {"cv": 121}, "fewer than cv=121 folds"),
         (np.arange(120) / 7, {"cv": 121}, "greater than the number of samples"),
         (np.arange(120) % 2, {"cv": 1}, "n_splits=2 or more"),
-        (np.arange(120) % 2, {"groups": np.arange(120) % 2}, "there are groups"),
+        (np.arange(120) % 2, {"groups": np.arange(120) % 2}, "more folds than groups"),
         (np.arange(120) % 2, {"groups": [1, 2]}, r"samples: \[120, 120, 2\]"),
         (np.r_[np.nan, np.ones(119)], {}, "NaN"),
         (np.array([None] * 2 + ["a"] * 118, dtype=object), {}, "missing labels"),
