@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from skorch import NeuralNet
 
 import sktl
 
@@ -107,7 +108,7 @@ def calls_of_fit() -> dict:
         name
         for cls in own
         for name in vars(cls)
-        if hasattr(BaseEstimator, name) or hasattr(net_base(), name)
+        if hasattr(BaseEstimator, name) or hasattr(NeuralNet, name)
     }
     return {
         "fit_files": found["files"],
@@ -115,13 +116,6 @@ def calls_of_fit() -> dict:
         "own_classes_in_mro": len(own),
         "names_overridden": len({n for n in overridden if not n.startswith("__")}),
     }
-
-
-def net_base() -> type:
-    """Return the class of skorch that the estimators extend."""
-    from skorch import NeuralNet
-
-    return NeuralNet
 
 
 if __name__ == "__main__":

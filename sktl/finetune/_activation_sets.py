@@ -283,34 +283,38 @@ class ActivationSource:
         if n_views == 1 and self.frozen is not None:
             variation = None
         n_kept = 1 if variation is None else n_views
-        live = self.frozen is None or n_kept is None
-        if n_kept is not None and not live:
-            watched = 0 if valid is None else len(valid)
-            needed = row_bytes * (n_kept * len(train) + watched)
-            if needed > self.max_bytes:
-                live = True
-                warnings.warn(
-                    f"The activations at the cut, after {self.cut.after!r}, take "
-                    f"{size(needed)}, more than max_bytes allows "
-                    f"({size(self.max_bytes)}). The frozen stages run again in every "
-                    "epoch; raise max_bytes, or unfreeze fewer stages.",
-                    CacheWarning,
-                    stacklevel=5,
-                )
-        if live or n_kept is None:
-            train_set = LiveActivations(train.images, self, train, variation, seed)
+        n_watched = 0 if valid is None else len(valid)
+        if (
+            self.frozen is None
+            or n_kept is None
+            or not self._has_room(row_bytes * (n_kept * len(train) + n_watched))
+        ):
+            live = LiveActivations(train.images, self, train, variation, seed)
             if valid is None:
-                return train_set, None
-            return train_set, LiveActivations(valid.images, self, valid)
+                return live, None
+            return live, LiveActivations(valid.images, self, valid)
         parts = [self.at_cut(train.images)]
         if variation is not None:
             for number in range(1, n_kept):
                 view = ViewRows(train.images, variation, seed, number)
                 parts.append(self.at_cut(view, store=variation.is_storable))
-        train_set = self._kept(parts, train, seed)
+        kept = self._kept(parts, train, seed)
         if valid is None:
-            return train_set, None
-        return train_set, self._kept([self.at_cut(valid.images)], valid)
+            return kept, None
+        return kept, self._kept([self.at_cut(valid.images)], valid)
+
+    def _has_room(self, n_bytes: int) -> bool:
+        """Tell whether activations of this size may be kept in memory; warn if not."""
+        if n_bytes > self.max_bytes:
+            warnings.warn(
+                f"The activations at the cut, after {self.cut.after!r}, take "
+                f"{size(n_bytes)}, more than max_bytes allows "
+                f"({size(self.max_bytes)}). The frozen stages run again in every "
+                "epoch; raise max_bytes, or unfreeze fewer stages.",
+                CacheWarning,
+                stacklevel=6,
+            )
+        return n_bytes <= self.max_bytes
 
     def _kept(self, parts: list[np.ndarray], rows: TrainingRows, seed: int = 0):
         x = torch.from_numpy(np.concatenate(parts) if len(parts) > 1 else parts[0])

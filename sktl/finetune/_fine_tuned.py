@@ -167,6 +167,12 @@ class FineTuned(NeuralNet):
     def _restore_targets(self, facts: Mapping) -> Targets:
         raise NotImplementedError
 
+    def _find_network(self, value_range) -> None:
+        """Find the network and its cut, for pixels in this range."""
+        self.value_range_ = value_range
+        self.backbone_ = resolve(self.backbone, self.weights, self.random_state)
+        self._place_cut()
+
     def _place_cut(self) -> None:
         """Work out what is frozen and what is trained."""
         engine, precision = resolve_engine("auto", self.device, self.precision)
@@ -228,9 +234,8 @@ class FineTuned(NeuralNet):
 
     def _build(self, targets: Targets, value_range) -> FineTuned:
         """Build the net for targets and pixels that are known."""
-        self._targets, self.value_range_ = targets, value_range
-        self.backbone_ = resolve(self.backbone, self.weights, self.random_state)
-        self._place_cut()
+        self._targets = targets
+        self._find_network(value_range)
         return super().initialize()
 
     def _restore(self, facts: Mapping, tensors: Mapping) -> None:

@@ -11,7 +11,6 @@ from skorch.dataset import unpack_data
 from skorch.utils import data_from_dataset
 from torch.utils.data import Subset
 
-from sktl.backbones import resolve
 from sktl.exceptions import UnreadableImageError
 from sktl.finetune._activation_sets import (
     Activations,
@@ -72,7 +71,8 @@ def _prepare(net, rows, y, seeds: Seeds):
     """Return the data sets of activations to train on and to watch."""
     images, begins = rows[0], not net._begun
     if begins:
-        _place(net, images, seeds)
+        net._split_seed = seeds.split
+        net._find_network(learn_value_range(images, net.value_range))
     else:
         check_value_range(images, net.value_range_)
         _follow_parameters(net)
@@ -114,14 +114,6 @@ def _read(net, X, y, sample_weight, groups, classes):
     named = classes is not None or net.classes is not None
     net._targets.check(target, weight, net.class_weight, begins and not named)
     return images, target, weight, None if groups is None else np.asarray(groups)
-
-
-def _place(net, images: ImageRows, seeds: Seeds) -> None:
-    """Find the network, its cut, and the scale of the pixels."""
-    net._split_seed = seeds.split
-    net.value_range_ = learn_value_range(images, net.value_range)
-    net.backbone_ = resolve(net.backbone, net.weights, net.random_state)
-    net._place_cut()
 
 
 def _follow_parameters(net) -> None:

@@ -59,8 +59,6 @@ EXPERT_CONSTRAINTS: dict = {
 }
 # What a parameter with a double underscore may begin with.
 PREFIXES = ("callbacks", "criterion", "iterator_train", "iterator_valid", "optimizer")
-
-
 _BEST_EPOCH = "callbacks__best_epoch"
 
 
@@ -114,7 +112,7 @@ def check_settings(net) -> None:
 def _check_callbacks(net) -> None:
     """Raise on callbacks that have nothing to watch, or undo what a parameter does."""
     disabled = isinstance(net.callbacks, str)
-    if net.early_stopping and (disabled or not getattr(net, _BEST_EPOCH, True)):
+    if net.early_stopping and (disabled or getattr(net, _BEST_EPOCH, True) is None):
         raise ValueError(
             "early_stopping=True works through the callback best_epoch, which "
             f"callbacks={net.callbacks!r} or {_BEST_EPOCH}=None removes."
