@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from sktl.store import _store_folder
+
 
 @pytest.fixture(scope="session")
 def real_data():
@@ -49,3 +51,13 @@ def stripe_paths(stripes, tmp_path_factory):
         paths.append(str(folder / f"{i:02}.png"))
         Image.fromarray(image).save(paths[-1])
     return np.array(paths, dtype=object), y
+
+
+@pytest.fixture
+def own_session(monkeypatch, tmp_path):
+    """Name a fresh session, in the test's folder, and forget it afterwards."""
+    monkeypatch.setenv("SKTL_SESSION", f"{os.getpid()}-{tmp_path.name}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(_store_folder, "_folders", {})
