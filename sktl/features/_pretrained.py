@@ -108,17 +108,16 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     network loads its own copy; one that finds every image in the cache does not even
     import torch.
 
-    Embeddings are not scaled: put a ``StandardScaler`` before heads that need it.
+    Embeddings are not scaled. :class:`ProbeClassifier` scales them itself; put a
+    ``Normalizer`` before an ``SVC``.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn.svm import SVC
-    >>> from sktl import PretrainedFeatures
+    >>> from sktl import PretrainedFeatures, ProbeClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = make_pipeline(PretrainedFeatures("lenet5"), StandardScaler(), SVC())
+    >>> model = make_pipeline(PretrainedFeatures("lenet5"), ProbeClassifier())
     >>> model.fit(X[:200], y[:200]).score(X[200:400], y[200:400]) > 0.9
     True
     """

@@ -31,6 +31,8 @@ class Slot(BaseEstimator):
 # them, since their compiled code follows whatever indices it is given.
 TRUSTED = [
     f"{Slot.__module__}.{Slot.__qualname__}",
+    "sktl.heads._probe.ProbeClassifier",
+    "sktl.heads._probe.ProbeRegressor",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
 ]
