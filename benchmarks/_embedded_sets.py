@@ -7,6 +7,7 @@ class folders, given on the command line. Of each set at most ``MOST`` images of
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,23 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sktl import EmbeddingStore, PretrainedFeatures
+from sktl import PretrainedFeatures
 from sktl.backbones import get_backbone
 
 MOST, MOST_CLASSES = 800, 40
 ENDINGS = {".jpg", ".jpeg", ".png", ".pgm", ".tif", ".bmp"}
-BACKBONES = ("efficientnet_lite0", "efficientnet_lite1", "squeezenet1_0", "pocket")
+
+
+def arguments(description: str, backbones: list[str]) -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument(
+        "folders", nargs="*", type=Path, help="more sets: folders of class folders"
+    )
+    parser.add_argument("--backbones", nargs="+", default=backbones)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--keep", type=Path, help="a folder that keeps embeddings")
+    return parser.parse_args()
 
 
 def image_sets(folders: list[Path]) -> Iterator[tuple[str, list, np.ndarray]]:
@@ -48,22 +60,36 @@ def _some(images: list, labels: np.ndarray) -> tuple[list, np.ndarray]:
     return [images[i] for i in taken], labels[taken]
 
 
-def embed(
-    backbone: str, images: list, store: Path | None, layers: bool = False
-) -> np.ndarray:
-    """Return the embeddings of images, or the averages of all stages side by side."""
-    data = Path(os.environ.get("SKTL_TEST_DATA", "."))
+def embedded_sets(
+    backbone: str, sets: list[tuple[str, list, np.ndarray]], keep: Path | None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the name of each set, the averages of all stages, embeddings and labels.
+
+    The averages are an array for each stage. Only ``lenet5`` sees digits.
+    """
     weights = "default"
     if backbone == "squeezenet1_0":
+        data = Path(os.environ["SKTL_TEST_DATA"])
         weights = str(data / "weights" / "squeezenet1_0-imagenet.pth")
     stages = [name for name in get_backbone(backbone).stages if name != "pool"]
-    features = PretrainedFeatures(
-        backbone,
-        weights=weights,
-        layers=stages if layers else None,
-        cache="session" if store is None else EmbeddingStore(store),
-    )
-    return features.fit(images).transform(images)
+    for name, images, labels in sets:
+        if (name == "mnist") != (backbone == "lenet5"):
+            continue
+        kept = None if keep is None else keep / f"{name}__{backbone}.npz"
+        if kept is None or not kept.exists():
+            features = PretrainedFeatures(backbone, weights=weights, cache=None)
+            Z = features.fit_transform(images)
+            features.set_params(layers=stages)
+            A = features.fit_transform(images)
+            columns = features.get_feature_names_out().astype(str)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                np.savez(kept, Z=Z, A=A, cols=columns)
+        else:
+            found = np.load(kept)
+            Z, A, columns = found["Z"], found["A"], found["cols"]
+        of_stage = [[f"_{s}_" in column for column in columns] for s in stages]
+        yield name, [A[:, np.array(mine)] for mine in of_stage], Z, labels
 
 
 def draws(
@@ -71,8 +97,8 @@ def draws(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield training and test rows: half of each class is for the test.
 
-    ``per_class`` of the other half are labelled; None means all. Nothing is yielded
-    if a class has fewer.
+    Of the other half ``per_class`` are labelled; None means all. Nothing is yielded if
+    a class has fewer.
     """
     for seed in range(n_draws):
         random, train, test = check_random_state(seed), [], []

@@ -145,6 +145,16 @@ def _decode(result) -> list[dict]:
     ]
 
 
+def _recipes(result) -> list[dict]:
+    """Mean accuracy of recipes, and how far they can be behind the best usual one."""
+    rows: dict[str, dict] = {}
+    for row in result["summary"]:
+        behind = max(-row["worst gap"], 0.0)
+        cells = rows.setdefault(row["recipe"], {"recipe": row["recipe"]})
+        cells[row["backbone"]] = f"{row['mean accuracy']:.1f} ({behind:.1f})"
+    return list(rows.values())
+
+
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
@@ -166,6 +176,8 @@ _TABLES = {
     "finetune_speed": _speed,
     "finetune_peers": _peers,
     "decode": _decode,
+    "study_head": _recipes,
+    "few_labels": lambda result: result["means"],
 }
 
 
