@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 from sktl import ProbeClassifier
 from sktl._blas import one_blas_thread
 
-BACKBONES = ["efficientnet_lite0", "pocket"]
+BACKBONES = ["efficientnet_lite0"]
 N_LABELS = (1, 2, 4, 8, 16)
 HEADS = {
     "Normalizer, NearestCentroid": lambda: make_pipeline(
