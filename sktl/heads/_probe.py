@@ -10,6 +10,7 @@ halfway, and is never far from the best (benchmarks/study_head.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import ClassVar
 
 import numpy as np
@@ -353,27 +354,29 @@ class _Rows:
         groups: np.ndarray | None,
     ):
         kept = np.flatnonzero(weight > 0)
-        X = np.ascontiguousarray(X[kept], dtype=np.float64)
-        one_each = X.view(f"V{X.itemsize * X.shape[1]}").ravel()
-        facts = [one_each, np.zeros(len(kept)) if groups is None else groups[kept]]
-        facts += list(y[kept].reshape(len(kept), -1).T)
+        prints = [blake2b(X[i].tobytes(), digest_size=8).digest() for i in kept]
+        facts = [np.array(prints), *y[kept].reshape(len(kept), -1).T]
+        if groups is not None:
+            facts.append(groups[kept])
         codes = [np.unique(fact, return_inverse=True)[1] for fact in facts]
         _, first, same = np.unique(
             np.column_stack(codes), axis=0, return_index=True, return_inverse=True
         )
         total = np.bincount(same.ravel(), weights=weight[kept])
-        X = X[first]
-        self.mean = np.average(X, axis=0, weights=total)
-        variance = np.average((X - self.mean) ** 2, axis=0, weights=total)
+        rows = kept[first]
+        Z = X[rows].astype(np.float64)
+        self.mean = total @ Z / total.sum()
+        Z -= self.mean
+        variance = np.einsum("i,ij,ij->j", total, Z, Z) / total.sum()
         self.scale = np.sqrt(variance + variance.mean()) if variance.any() else 1.0
-        Z = (X - self.mean) / self.scale
+        Z /= self.scale
         # Folds deal out the rows along a random line: the last bits of the numbers,
         # which differ between machines, move no more than neighbours on it.
         line = np.random.default_rng(0).normal(size=Z.shape[1])
         order = np.argsort(Z @ line, kind="stable")
-        self.Z, first = Z[order], first[order]
-        self.y = y[kept][first]
-        self.groups = None if groups is None else groups[kept][first]
+        self.Z = Z[order]
+        self.y = y[rows][order]
+        self.groups = None if groups is None else groups[rows][order]
         self.weight = total[order] / total.mean()
         self.some = np.unique(
             np.linspace(0, len(order) - 1, min(len(order), N_ROWS)).astype(int)
