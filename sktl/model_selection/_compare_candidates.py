@@ -31,7 +31,8 @@ from sktl.model_selection._cross_validation import (
 from sktl.model_selection._duplicates import (
     describe_contradictions,
     describe_leakage,
-    duplicate_groups,
+    duplicate_pairs,
+    groups_of,
     join_groups,
 )
 from sktl.model_selection._extractors import extract, make_extractors
@@ -189,13 +190,14 @@ def compare(
     )
     copies, messages = None, []
     if duplicates != "ignore":
-        copies = duplicate_groups(X, image_shape=image_shape)
+        pairs = duplicate_pairs(X, image_shape=image_shape)
+        copies = groups_of(pairs, len(y))
         if duplicates == "group":
             groups = join_groups(groups, copies)
             splits = make_splits(y, groups, task, cv, n_repeats, seed)
         images = ImageRows.of(X, image_shape=image_shape)
-        messages = describe_leakage(copies, splits, images)
-        messages += describe_contradictions(copies, y, images)
+        messages = describe_leakage(pairs, splits, images)
+        messages += describe_contradictions(pairs, y, images)
     nested = NestedCrossValidation(
         task=task,
         classes=np.unique(y) if task == "classification" else None,
