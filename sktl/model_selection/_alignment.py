@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, normalize
@@ -10,11 +11,13 @@ _STEPS = 6
 # What is left out at each side, as a share of it: a crop has lost it, and a rotation
 # has filled its corners with black.
 _MARGIN = 0.1
+# By less than this, images without clear shapes improve wherever they are moved.
+_WORTH_A_MOVE = 0.002
 # The largest move of an edge, as a share of half a side.
 _FARTHEST = 0.3
 
 
-def align(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def align(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Lay other images over each image, as well as an affine map can.
 
     Gauss-Newton steps on grey values (inverse compositional, Baker and Matthews 2004).
@@ -23,57 +26,58 @@ def align(images: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
     Parameters
     ----------
-    images : Tensor of shape (n, size, size)
+    images : ndarray of shape (n, size, size)
         Grey images.
-    others : Tensor of shape (n, k, size, size)
+    others : ndarray of shape (n, k, size, size)
         What is laid over each of them.
 
     Returns
     -------
-    similarity : Tensor of shape (n, k)
-        The correlation of slopes. Those of two different photographs agree much less
-        than their grey values do: most have a bright top and a dark bottom.
-    move : Tensor of shape (n, k)
-        How far the corners were moved, as a share of the side.
+    similarity, move : ndarray of shape (2, n, k)
+        The correlation of slopes, which agree much less in two different photographs
+        than grey values do (most have a bright top and a dark bottom); and how far the
+        corners were moved, as a share of the side.
     """
     n, k, size, _ = others.shape
+    target, laid = torch.tensor(images), torch.tensor(others)
     grid = (torch.arange(size) + 0.5) * 2 / size - 1
     y, x = torch.meshgrid(grid, grid, indexing="ij")
     still = torch.eye(3)[:2]
 
-    right, down = _slopes(images)
-    steepest = [right * x, right * y, right, down * x, down * y, down]
-    target, target_slopes = _unit(_inner(images)), _joined(right, down)
+    right, down = _slopes(target)
+    wanted, wanted_slopes = _unit(_inner(target)), _joined(right, down)
     # What each of the six numbers of a map does to the normalised image.
+    steepest = [right * x, right * y, right, down * x, down * y, down]
     effects = torch.stack([_inner(image) for image in steepest], dim=1)
-    effects = effects / _length(_inner(images))[:, None]
+    effects = effects / _length(_inner(target))[:, None]
     effects = effects - effects.mean(dim=2, keepdim=True)
-    effects = effects - (effects @ target[..., None]) * target[:, None]
+    effects = effects - (effects @ wanted[..., None]) * wanted[:, None]
     curvature = effects @ effects.mT
     scale = curvature.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     damping = (1e-3 * scale + 1e-9) * torch.eye(6)
     solve = torch.linalg.solve(curvature + damping, effects)
 
     maps = still.repeat(n, k, 1, 1)
+    flat = laid.reshape(n * k, 1, size, size)
     similarity, move = torch.full((n, k), -1.0), torch.zeros(n, k)
     for step in range(_STEPS + 1):
-        where = affine_grid(maps.flatten(0, 1), [n * k, 1, size, size], False)
-        laid = grid_sample(
-            others.reshape(-1, 1, size, size), where, "bilinear", "border", False
-        ).reshape(others.shape)
-        found = (_joined(*_slopes(laid)) * target_slopes[:, None]).sum(dim=-1)
+        if step:
+            values = _unit(_inner(laid))
+            gain = (values @ wanted[..., None]).clamp_min(0.3)
+            error = values / gain - wanted[:, None]
+            change = (error @ solve.mT).clamp(-0.15, 0.15).unflatten(-1, (2, 3))
+            maps = maps @ torch.linalg.inv(_square(still + change))
+            maps = still + (maps - still).clamp(-_FARTHEST, _FARTHEST)
+            where = affine_grid(maps.flatten(0, 1), [*flat.shape], align_corners=False)
+            laid = grid_sample(
+                flat, where, padding_mode="border", align_corners=False
+            ).reshape(laid.shape)
+        found = (_joined(*_slopes(laid)) * wanted_slopes[:, None]).sum(dim=-1)
         moved = (maps - still).abs().sum(dim=-1).amax(dim=-1) / 2
-        move = torch.where(found > similarity, moved, move)
-        similarity = torch.maximum(found, similarity)
-        if step == _STEPS:
-            break
-        values = _unit(_inner(laid))
-        gain = (values @ target[..., None]).clamp_min(0.3)
-        error = values / gain - target[:, None]
-        change = (error @ solve.mT).clamp(-0.15, 0.15).unflatten(-1, (2, 3))
-        maps = maps @ torch.linalg.inv(_square(still + change))
-        maps = still + (maps - still).clamp(-_FARTHEST, _FARTHEST)
-    return similarity, move
+        better = found > similarity + _WORTH_A_MOVE
+        similarity = torch.where(better, found, similarity)
+        move = torch.where(better, moved, move)
+    return torch.stack([similarity, move]).numpy()
 
 
 def _inner(images: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from sktl.model_selection._cross_validation import (
     read_targets,
 )
 from sktl.model_selection._duplicates import (
+    DuplicatePair,
     describe_contradictions,
     describe_leakage,
     duplicate_pairs,
@@ -188,6 +189,7 @@ def compare(
         fine_tuning=fine_tuning,
         image_shape=image_shape,
     )
+    pairs: list[DuplicatePair] = []
     copies, messages = None, []
     if duplicates != "ignore":
         pairs = duplicate_pairs(X, image_shape=image_shape)
@@ -240,6 +242,7 @@ def compare(
         tested_=np.isin(
             np.arange(len(y)), np.concatenate([test for _, test in splits])
         ),
+        duplicate_pairs_=pairs,
         duplicate_groups_=copies,
         best_name_=best.name,
         warnings_=messages,

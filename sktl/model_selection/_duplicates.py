@@ -22,15 +22,17 @@ from sktl.model_selection._plain_features import PlainFeatures, for_each_image
 _SIZE = 32
 # Images with less contrast than this (on a scale of 0 to 1) have no shape to compare.
 _FLAT = 0.5 / 255
-# Neighbours of an image that are looked at closely; further ones are not copies, but
-# show how alike different images of this set are.
+# The nearest neighbours of an image may be copies. The 10th to the 12th hardly are, and
+# show how alike different images of this set become.
 _NEAREST = 6
-_FURTHER = 24
+_FURTHEST = 12
 # A near copy whose corners moved by more than this share of a side is a moved one.
 _STILL = 0.01
 # Similarities that are held at once: 32 MB. Images that are aligned at once.
 _AT_ONCE = 2**23
 _BATCH = 32
+
+Pairs = Iterable["DuplicatePair"]
 
 _PARAMETERS: dict = {
     "threshold": [Interval(Real, 0, 1, closed="right")],
@@ -41,19 +43,7 @@ _PARAMETERS: dict = {
 
 
 class DuplicatePair(NamedTuple):
-    """Two images of which one is a copy of the other.
-
-    Attributes
-    ----------
-    first, second : int
-        Their rows.
-    kind : {"exact", "near", "moved", "mirrored"}
-        ``"exact"``: the same content, byte for byte. ``"near"``: saved again, resized,
-        brightened, blurred or made grey. ``"moved"``: also cropped, rotated or shifted
-        a little. ``"mirrored"``: one is the other's mirror image, perhaps moved.
-    similarity : float
-        How alike they are once one is laid over the other; 1 at most.
-    """
+    """Two images of which one is a copy of the other: see :func:`duplicate_pairs`."""
 
     first: int
     second: int
@@ -85,8 +75,14 @@ def duplicate_pairs(
     Returns
     -------
     pairs : list of DuplicatePair
-        In the order of rows. Of many copies of one image, each is in a pair, but not
-        all with each other.
+        Named tuples in the order of rows. Of many copies of one image, each is in a
+        pair, but not with all others.
+
+        - ``first``, ``second``: the rows of the two images.
+        - ``kind``: ``"exact"``, the same content byte for byte; ``"near"``, saved
+          again, resized, brightened, blurred or made grey; ``"moved"``, also cropped,
+          rotated or shifted a little; ``"mirrored"``, the mirror image, perhaps moved.
+        - ``similarity``: how alike they are, 1 at most.
 
     See Also
     --------
@@ -110,11 +106,11 @@ def duplicate_pairs(
     >>> from sklearn.datasets import load_sample_images
     >>> from sktl.model_selection import duplicate_pairs
     >>> china, flower = load_sample_images().images
-    >>> images = [china, flower, china[:, ::-1], flower[::2, ::2], china[9:, 9:]]
-    >>> for pair in duplicate_pairs(images):
+    >>> copies = [china[:, ::-1], flower[::2, ::2]]
+    >>> for pair in duplicate_pairs([china, flower, *copies, china.copy()]):
     ...     print(pair.first, pair.second, pair.kind)
     0 2 mirrored
-    0 4 moved
+    0 4 exact
     1 3 near
     """
     first = _same_content(ImageRows.of(X, image_shape=image_shape))
@@ -200,13 +196,6 @@ def groups_of(pairs: Sequence[DuplicatePair], n: int) -> np.ndarray:
     return _connected(rows.T, n)
 
 
-def count_kinds(pairs: Iterable[DuplicatePair]) -> str:
-    """Return how many pairs there are of each kind, such as ``"3 exact, 1 near"``."""
-    counts = Counter(pair.kind for pair in pairs)
-    kinds = ("exact", "near", "moved", "mirrored")
-    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds if counts[kind])
-
-
 def describe_leakage(
     pairs: Sequence[DuplicatePair], splits: Sequence[Split], images: ImageRows
 ) -> list[str]:
@@ -219,12 +208,14 @@ def describe_leakage(
     leaked = np.isin(groups, np.concatenate(leaking))
     pairs = [pair for pair in pairs if leaked[pair.first]]
     first, second, *_ = pairs[0]
+    counts = Counter(pair.kind for pair in pairs).most_common()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts)
     return [
         f"{leaked.sum()} images are copies or near-copies "
-        f"({images.where(first)} and {images.where(second)}, for example; pairs: "
-        f"{count_kinds(pairs)}). In {n_splits} of {len(splits)} splits a model is "
-        "tested on an image of which it has seen a copy, which inflates the score. "
-        "Pass duplicates='group' to keep copies together, or remove them."
+        f"({images.where(first)} and {images.where(second)}, for example; "
+        f"pairs: {kinds}). In {n_splits} of {len(splits)} splits a model is tested on "
+        "an image of which it has seen a copy, which inflates the score. Pass "
+        "duplicates='group' to keep copies together, or remove them."
     ]
 
 
@@ -283,58 +274,61 @@ class _Thumbnails(PlainFeatures):
 def _same_content(images: ImageRows) -> np.ndarray:
     """Return, for each image, the first one of the same content."""
     first: dict[bytes, int] = {}
-    contents = for_each_image(images, images.fingerprint)
-    return np.array([first.setdefault(content, i) for i, content in enumerate(contents)])
+    contents = enumerate(for_each_image(images, images.fingerprint))
+    return np.array([first.setdefault(content, i) for i, content in contents])
 
 
-def _aligned_pairs(
-    thumbnails: np.ndarray, threshold: float
-) -> Iterable[DuplicatePair]:
+def _aligned_pairs(thumbnails: np.ndarray, threshold: float) -> Pairs:
     """Return pairs of thumbnails that are alike once one is laid over the other."""
-    import torch
-
-    from sktl.model_selection._alignment import align
+    from sktl.model_selection._alignment import align  # imports torch
 
     n = len(thumbnails)
     images = thumbnails.reshape(n, _SIZE, _SIZE)
     mirror_images = images[:, :, ::-1]
     vectors = _coarse(images)
-    plain = _neighbours(vectors, vectors, _FURTHER)
+    plain = _neighbours(vectors, vectors, _FURTHEST)
     mirrored = _neighbours(vectors, _coarse(mirror_images), _NEAREST)
-    nearest, further = plain[:, :_NEAREST], plain[:, -3:]
-    k = nearest.shape[1]
-    indices = np.concatenate([nearest, mirrored, further], axis=1)
+    k = mirrored.shape[1]
+    further = plain[:, min(_FURTHEST - 3, plain.shape[1] - 1) :]
+    indices = np.concatenate([plain[:, :k], mirrored, further], axis=1)
     batches = []
     for i in range(0, n, _BATCH):
         some = indices[i : i + _BATCH]
         others = images[some]
         others[:, k : 2 * k] = mirror_images[some[:, k : 2 * k]]
-        batches.append(
-            align(torch.from_numpy(images[i : i + _BATCH]), torch.from_numpy(others))
-        )
-    similarity, move = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
-    usual = np.clip(np.median(similarity[:, 2 * k :], axis=1), 0, threshold)
+        batches.append(align(images[i : i + _BATCH], others))
+    similarity, move = np.concatenate(batches, axis=1)
+    usual = np.clip(similarity[:, 2 * k :].max(axis=1), 0, threshold)
     indices, similarity = indices[:, : 2 * k], similarity[:, : 2 * k]
-    alike = np.maximum(usual[:, None], usual[indices])
-    found: dict[tuple[int, int], DuplicatePair] = {}
-    for i, c in np.argwhere(1 - similarity <= (1 - threshold) * (1 - alike)):
-        kind = "mirrored" if c >= k else "near" if move[i, c] < _STILL else "moved"
-        rows = tuple(sorted((int(i), int(indices[i, c]))))
-        pair = DuplicatePair(*rows, kind, min(1.0, float(similarity[i, c])))
-        if rows not in found or found[rows].similarity < pair.similarity:
-            found[rows] = pair
-    return found.values()
+    usual = np.maximum(usual[:, None], usual[indices])
+    are_copies = 1 - similarity <= (1 - threshold) * (1 - usual)
+    kinds = np.where(move < _STILL, "near", "moved").astype(object)
+    kinds[:, k : 2 * k] = "mirrored"
+    return _pairs_at(are_copies, indices, kinds, similarity)
 
 
-def _cosine_pairs(vectors: np.ndarray, threshold: float) -> Iterable[DuplicatePair]:
+def _cosine_pairs(vectors: np.ndarray, threshold: float) -> Pairs:
     """Return pairs of neighbours whose cosine reaches the threshold."""
     vectors = normalize(vectors)
-    nearest = _neighbours(vectors, vectors, _NEAREST)
-    cosines = np.einsum("ij,ikj->ik", vectors, vectors[nearest])
-    return {
-        DuplicatePair(*sorted((int(i), int(nearest[i, c]))), "near", float(cosines[i, c]))
-        for i, c in np.argwhere(cosines >= threshold)
-    }
+    indices = _neighbours(vectors, vectors, _NEAREST)
+    cosines = np.einsum("ij,ikj->ik", vectors, vectors[indices])
+    kinds = np.full(indices.shape, "near", dtype=object)
+    return _pairs_at(cosines >= threshold, indices, kinds, cosines)
+
+
+def _pairs_at(
+    chosen: np.ndarray, indices: np.ndarray, kinds: np.ndarray, similarity: np.ndarray
+) -> Pairs:
+    """Return the chosen neighbours as pairs, the better one of both alignments."""
+    found: dict[tuple[int, int], DuplicatePair] = {}
+    for i, c in np.argwhere(chosen).tolist():
+        first, second = sorted((i, int(indices[i, c])))
+        alike = min(1.0, float(similarity[i, c]))
+        pair = DuplicatePair(first, second, kinds[i, c], alike)
+        known = found.setdefault((first, second), pair)
+        if known.similarity < alike:
+            found[first, second] = pair
+    return found.values()
 
 
 def _coarse(images: np.ndarray) -> np.ndarray:
