@@ -113,24 +113,19 @@ def duplicate_pairs(
     0 4 exact
     1 3 near
     """
+    compare = _aligned_pairs if features is None else _cosine_pairs
+    if features is None:
+        features = _Thumbnails(image_shape=image_shape, value_range=value_range)
+    if threshold < 1:
+        vectors = np.asarray(clone(features).fit(X).transform(X), np.float32)
     first = _same_content(ImageRows.of(X, image_shape=image_shape))
-    pairs = [
-        DuplicatePair(int(i), row, "exact", 1.0)
-        for row, i in enumerate(first)
-        if i < row
-    ]
+    copies = np.flatnonzero(first != np.arange(len(first))).tolist()
+    pairs = [DuplicatePair(int(first[i]), i, "exact", 1.0) for i in copies]
     rows = np.unique(first)  # one row for each content
     if threshold < 1 and len(rows) > 1:
-        if features is None:
-            thumbnails = _Thumbnails(image_shape=image_shape, value_range=value_range)
-            found = _aligned_pairs(thumbnails.fit_transform(X)[rows], threshold)
-        else:
-            vectors = np.asarray(clone(features).fit(X).transform(X), np.float32)
-            found = _cosine_pairs(vectors[rows], threshold)
-        pairs += [
-            pair._replace(first=int(rows[pair.first]), second=int(rows[pair.second]))
-            for pair in found
-        ]
+        for pair in compare(vectors[rows], threshold):
+            first_row, second_row = int(rows[pair.first]), int(rows[pair.second])
+            pairs.append(pair._replace(first=first_row, second=second_row))
     return sorted(pairs)
 
 
