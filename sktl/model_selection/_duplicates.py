@@ -96,10 +96,21 @@ def duplicate_pairs(
     is missing to 1 is at most a tenth (``1 - threshold``) of what is missing to the
     similarity of further neighbours, which are different images.
 
-    @FIGURES@
+    Of real images (``benchmarks/near_copies.py``), copies that were halved in size,
+    saved as JPEG of quality 40, brightened by 20 %, blurred, mirrored, rotated by 2
+    degrees, or cropped by 3 px or 10 % were all found among cats and dogs, and at least
+    99 % in Tiny ImageNet; 10 % cut off at a corner left 97 and 92 %. Of satellite
+    images (EuroSAT), some of which have little shape to compare, 79 to 98 % were found.
+    None of these searches found a false pair, nor did those among 10,000 images of Tiny
+    ImageNet and 10,000 digits (MNIST); cats and dogs hold one copy of their own.
 
-    Time for neighbours grows with the square of the number of images, the rest in
-    proportion; memory does not.
+    A caption hides copies of small images (31 % found in Tiny ImageNet), and flat
+    images with the same caption, such as water, are taken for copies. Rotations by more
+    than about 5 degrees, larger crops and upside-down images are not found, nor are
+    images of which more than about 9 others look alike, unless they reach 0.99.
+
+    10,000 small images take 34 seconds on one core. Finding neighbours grows with the
+    square of the number of images, the rest in proportion; so does memory.
 
     Examples
     --------
