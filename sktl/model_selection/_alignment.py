@@ -21,8 +21,7 @@ def align(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Lay other images over each image, as well as an affine map can.
 
     Gauss-Newton steps on grey values (inverse compositional, Baker and Matthews 2004).
-    They find moves of about a tenth of a side, rotations of about five degrees, and
-    such changes of scale.
+    They find small moves, rotations and changes of scale.
 
     Parameters
     ----------

@@ -105,12 +105,12 @@ def duplicate_pairs(
     ImageNet and 10,000 digits (MNIST); cats and dogs hold one copy of their own.
 
     A caption hides copies of small images (31 % found in Tiny ImageNet), and flat
-    images with the same caption, such as water, are taken for copies. Rotations by more
-    than about 5 degrees, larger crops and upside-down images are not found, nor are
-    images of which more than about 9 others look alike, unless they reach 0.99.
+    images with the same caption, such as water, are taken for copies. Much larger crops
+    and rotations are not found, nor are copies upside down. Of an image with ten or
+    more copies, those are found that reach 0.99.
 
     10,000 small images take 34 seconds on one core. Finding neighbours grows with the
-    square of the number of images, the rest in proportion; so does memory.
+    square of the number of images; the rest, and memory, grow in proportion.
 
     Examples
     --------
