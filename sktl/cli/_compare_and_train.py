@@ -41,7 +41,7 @@ def compare(
     backbones: Annotated[
         list[str],
         typer.Option("--backbone", "-b", help="A network. Repeat the option for more."),
-    ] = ["efficientnet_lite0"],  # noqa: B006 - typer copies it
+    ] = ["efficientnet_lite0", "pocket"],  # noqa: B006 - typer copies it
     weights: Annotated[
         list[str] | None,
         typer.Option(

@@ -54,7 +54,7 @@ def compare(
     X,
     y,
     *,
-    backbones=("efficientnet_lite0",),
+    backbones=("efficientnet_lite0", "pocket"),
     heads=None,
     unfreeze=(1,),
     baselines=BASELINES,
@@ -90,7 +90,7 @@ def compare(
         Arrays, paths, encoded bytes, PIL images or flattened rows.
     y : array-like of shape (n_samples,)
         Classes or numbers.
-    backbones : sequence, default=("efficientnet_lite0",)
+    backbones : sequence, default=("efficientnet_lite0", "pocket")
         Names of networks, modules, or ``PretrainedFeatures`` objects, which keep all
         their settings.
     heads : sequence or None, default=None

@@ -334,7 +334,9 @@ def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
     assert result.exit_code == 1
     assert "colors" in result.stdout
     assert "No model was saved" in result.stderr
-    assert "Predictions of pixels + svc for 24 images" in page.read_text(encoding="utf-8")
+    assert "Predictions of pixels + svc for 24 images" in page.read_text(
+        encoding="utf-8"
+    )
     assert not model.exists()
 
 
