@@ -241,7 +241,7 @@ class Comparison(ResultTable):
             bars[row["strategy"]] = ax.errorbar(
                 row["score"],
                 place,
-                xerr=np.nan_to_num(np.abs(ends - row["score"])),
+                xerr=np.abs(ends - row["score"]),  # NaN draws no bar
                 fmt="o",
                 color=_COLORS[row["strategy"]],
                 capsize=3,
@@ -346,9 +346,11 @@ class Comparison(ResultTable):
     def _near_or_far(self, frozen: list[dict], untrained: dict) -> list[str]:
         """Say how close the images are to what the network knows."""
         backbone = untrained["backbone"]
-        trained = next((row for row in frozen if row["backbone"] == backbone), None)
-        if trained is None or not is_at_most_one(self.scoring):
+        same = [row for row in frozen if row["backbone"] == backbone]
+        if not same or not is_at_most_one(self.scoring):
             return []
+        # The same head, if it was compared, so that only the weights differ.
+        trained = min(same, key=lambda row: row["head"] != untrained["head"])
         gain = self.difference(trained["name"], untrained["name"])
         if gain.mean <= 0 or not self._is_certain(gain.p_value):
             return [

@@ -44,14 +44,14 @@ def read_scoring(scoring, y: np.ndarray, task: str) -> tuple[str, Callable]:
             warnings.simplefilter("ignore")
             scorer(dummy.fit(nothing, y), nothing, y)
     except ValueError as error:
-        remedy = "Pass a score for such numbers."
+        reason, remedy = str(error).rstrip("."), "Pass a score for such numbers."
         if is_classes:
             remedy = (
                 "Pass a score of several classes, such as 'f1_macro' or "
                 "'roc_auc_ovr', or 0 and 1 as classes, where 1 is the positive one."
             )
         raise ValueError(
-            f"scoring={scoring!r} cannot be computed for this y: {error} {remedy}"
+            f"scoring={scoring!r} cannot be computed for this y ({reason}). {remedy}"
         ) from error
     return scoring, scorer
 

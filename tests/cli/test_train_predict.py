@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sktl import PretrainedFeatures
 from sktl.persistence import describe_model, load_model
 from tests.cli.digit_files import save_digits
 
@@ -248,6 +249,23 @@ def test_terminal_gives_all_the_advice(run, digit_folder, size):
         assert words in " ".join(answer["advice"])
     if "No pretrained network" not in said:
         assert "Recommended: " in said
+
+
+def test_compare_ranks_the_default_backbone_beside_pocket(
+    run, digit_folder, monkeypatch
+):
+    import sktl.model_selection
+
+    asked = []
+
+    def remember(X, y, **settings):
+        asked.append(settings["backbones"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(sktl.model_selection, "compare", remember)
+    run("compare", digit_folder)
+    run("compare", digit_folder, "-b", "lenet5")
+    assert asked == [[PretrainedFeatures().backbone, "pocket"], ["lenet5"]]
 
 
 def test_weights_of_several_networks_need_names(run, digit_folder):

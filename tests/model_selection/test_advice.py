@@ -46,6 +46,7 @@ def comparison(*rows, scoring="accuracy", n_splits=5):
                 "name": name,
                 "strategy": strategy,
                 "backbone": "net",
+                "head": name.rpartition(" + ")[2] if " + " in name else None,
                 "baseline": "untrained" if name == "untrained net" else None,
                 "score": score.mean,
                 "low": score.low,
@@ -134,6 +135,24 @@ def test_says_how_close_the_images_are_to_what_the_network_knows(score, words):
     untrained = ("untrained net", "baseline", 0.70, 20)
     found = comparison(("net + logistic", "frozen", score, 0), untrained)
     assert words in found.summary()
+
+
+def test_pretraining_is_judged_with_the_same_head():
+    found = comparison(
+        ("net + svc", "frozen", 0.99, 0),
+        ("net + logistic", "frozen", 0.90, 0),
+        ("untrained net", "baseline", 0.50, 0),
+    )
+    found.table[2]["head"] = "logistic"
+    assert "pretraining removes 80% of the errors" in found.summary()
+
+
+def test_an_unknown_interval_has_no_bar():
+    pytest.importorskip("matplotlib")
+    found = comparison(TUNED, FROZEN, scoring="neg_log_loss", n_splits=1)
+    ax = found.plot()
+    bars = [bar for marks in ax.containers for bar in marks[2]]
+    assert [len(bar.get_segments()[0]) for bar in bars] == [0, 0]
 
 
 def test_one_split_or_an_open_score_allows_less():

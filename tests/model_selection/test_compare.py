@@ -1,5 +1,6 @@
 """compare: fair splits, nested choices, honest numbers, errors before the work."""
 
+import inspect
 import pickle
 import warnings
 
@@ -478,3 +479,8 @@ def test_images_in_groups_have_wider_intervals(digits):
     assert not loose.grouped_
     wide = [row["high"] - row["low"] for row in (loose.table[0], grouped.table[0])]
     assert wide[0] < wide[1]
+
+
+def test_the_default_backbone_is_ranked_beside_pocket():
+    defaults = inspect.signature(compare).parameters["backbones"].default
+    assert defaults == (PretrainedFeatures().backbone, "pocket")
