@@ -146,7 +146,7 @@ def _decode(result) -> list[dict]:
 
 
 def _coverage(result) -> list[dict]:
-    """Coverage in percent and mean width in points, our intervals beside the t test's."""
+    """Coverage in percent and mean width in points, beside those of the t test."""
     rows: dict[tuple, dict] = {}
     for row in result["table"]:
         what, _, t = row["interval of"].partition(", ")
