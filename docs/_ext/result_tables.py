@@ -8,6 +8,7 @@ SETS = {
     "cats_vs_dogs": "cats and dogs",
     "eurosat": "satellite tiles",
     "digits": "digits",
+    "mnist": "MNIST",
 }
 _HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
 
@@ -88,6 +89,15 @@ def _sets(result) -> list[dict]:
     return rows
 
 
+def _views(result) -> list[dict]:
+    """Accuracy with and without views, and the gain with its standard error."""
+    return [
+        {key: row[key] for key in row if key not in ("draws", "gain", "error")}
+        | {"set": SETS[row["set"]], "gain": f"{row['gain']:+.1f} ± {row['error']:.1f}"}
+        for row in result["table"]
+    ]
+
+
 def _search(result) -> list[dict]:
     return [
         {
@@ -157,6 +167,7 @@ _TABLES = {
     "transfer_digits": _digits,
     "frozen_features": _frozen,
     "transfer_pocket": _frozen,
+    "frozen_views": _views,
     "finetune_accuracy": _sets,
     "study_finetune_defaults": _sets,
     "search": _search,
