@@ -36,7 +36,7 @@ SHIFT, TURN = {"shift": 0.1}, {"shift": 0.1, "rotate": 15.0}
 PLAN = [  # images, network, augmentations, images per class to draw from
     ("cats_vs_dogs", "efficientnet_lite0", ["light", SHIFT], 160),
     ("eurosat", "efficientnet_lite0", ["light"], 80),
-    ("mnist", "efficientnet_lite0", [SHIFT], 80),
+    ("mnist", "efficientnet_lite0", [SHIFT], 40),
     ("cats_vs_dogs", "pocket", ["light", SHIFT], 160),
     ("eurosat", "pocket", ["light", SHIFT], 80),
     ("mnist", "pocket", [SHIFT, TURN], 80),
@@ -123,7 +123,9 @@ def main():
                         row[f"{n_views} views"] = round(np.mean(found), 2)
                     gains = np.array(found) - plain
                     row["gain"] = round(gains.mean(), 2)
-                    row["error"] = round(gains.std(ddof=1) / len(draws) ** 0.5, 2)
+                    if len(draws) > 1:
+                        error = gains.std(ddof=1) / len(draws) ** 0.5
+                        row["error"] = round(error, 2)
                     rows.append(row)
                     print(table([row]).splitlines()[1], flush=True)
     print(table(rows))

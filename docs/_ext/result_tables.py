@@ -91,11 +91,13 @@ def _sets(result) -> list[dict]:
 
 def _views(result) -> list[dict]:
     """Accuracy with and without views, and the gain with its standard error."""
-    return [
-        {key: row[key] for key in row if key not in ("draws", "gain", "error")}
-        | {"set": SETS[row["set"]], "gain": f"{row['gain']:+.1f} ± {row['error']:.1f}"}
-        for row in result["table"]
-    ]
+    rows = []
+    for row in result["table"]:
+        cells = {key: row[key] for key in row if key not in ("draws", "gain", "error")}
+        more = f" ± {row['error']:.1f}" if "error" in row else ""
+        cells |= {"set": SETS[row["set"]], "gain": f"{row['gain']:+.1f}{more}"}
+        rows.append(cells)
+    return rows
 
 
 def _search(result) -> list[dict]:
