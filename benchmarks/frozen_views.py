@@ -4,8 +4,8 @@ A head is fitted to a few labels per class: to the images alone, and to several 
 each (``AugmentedEstimator``). The test images are never varied. Views are more rows, on
 which a given ``C`` penalises less, so the images alone are also tried with ``C`` times
 the number of views. ``SKTL_TEST_DATA`` names a folder with ``cats_vs_dogs/``,
-``eurosat/`` and ``mnist.npz``; the 8 x 8 digits come with scikit-learn. All draws of
-labels are disjoint.
+``eurosat/``, ``mnist.npz`` and ``weights/squeezenet1_0-imagenet.pth``; the 8 x 8 digits
+come with scikit-learn. All draws of labels are disjoint.
 
 Run with: python benchmarks/frozen_views.py [store]
 
@@ -32,15 +32,20 @@ from sktl import AugmentedEstimator, PretrainedFeatures
 from sktl.datasets import load_image_folder
 
 DATA = Path(os.environ["SKTL_TEST_DATA"])
+WEIGHTS = {"squeezenet1_0": str(DATA / "weights" / "squeezenet1_0-imagenet.pth")}
 SHIFT, TURN = {"shift": 0.1}, {"shift": 0.1, "rotate": 15.0}
+# Satellite tiles look as real in any orientation.
+FLIPS = {"flip": 0.5, "vertical_flip": 0.5, "crop": 0.75}
 PLAN = [  # images, network, augmentations, images per class to draw from
     ("cats_vs_dogs", "efficientnet_lite0", ["light", SHIFT], 160),
-    ("eurosat", "efficientnet_lite0", ["light"], 80),
-    ("mnist", "efficientnet_lite0", [SHIFT], 40),
+    ("cats_vs_dogs", "squeezenet1_0", ["light", SHIFT], 160),
     ("cats_vs_dogs", "pocket", ["light", SHIFT], 160),
-    ("eurosat", "pocket", ["light", SHIFT], 80),
-    ("mnist", "pocket", [SHIFT, TURN], 80),
+    ("eurosat", "efficientnet_lite0", ["light"], 80),
+    ("eurosat", "squeezenet1_0", ["light", FLIPS], 80),
+    ("eurosat", "pocket", ["light", FLIPS], 80),
     ("digits", "lenet5", [SHIFT, TURN], 80),
+    ("mnist", "pocket", [SHIFT, TURN], 80),
+    ("mnist", "efficientnet_lite0", [SHIFT], 40),
 ]
 HEADS = {
     "LogisticRegression": [LogisticRegression(max_iter=1000)],
@@ -80,7 +85,8 @@ def main():
     rows = []
     for name, network, augments, n_pool in PLAN:
         X, y, X_test, y_test = images_of(name)
-        features = PretrainedFeatures(network, cache=store).fit(X)
+        weights = WEIGHTS.get(network, "default")
+        features = PretrainedFeatures(network, weights=weights, cache=store).fit(X)
         test = features.transform(X_test)
         for per_class in (10, 40):
             draws = list(draws_of(y, per_class, n_pool))

@@ -83,15 +83,17 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
     -----
     ``fit`` sends ``n_views`` times as many images through the network as a fit without
     views, and trains the head on as many more rows; predicting costs the same. The
-    losses of most heads add up over rows, so a given ``C`` penalises less. Other
-    arguments of ``fit`` with one value for each image, such as ``sample_weight``, are
-    repeated.
+    losses of most heads add up over rows, so a given ``C`` penalises less. Gains are
+    small where they were measured, and some are losses (see the user guide): let a
+    search choose between ``n_views=1`` and more. Other arguments of ``fit`` with one
+    value for each image, such as ``sample_weight``, are repeated.
 
     A search goes around this estimator: it then divides images, not views. Inside,
     cross-validation by the head itself (``LogisticRegressionCV``) sees views of an
     image on both sides. All views of an image are neighbours, so splits in order, the
     default, part those of at most one image per class and fold; a shuffled split or
-    the leave-one-out of ``RidgeCV`` parts all of them and chooses too weak a penalty.
+    the leave-one-out of ``RidgeCV`` parts all of them, and tends to
+    choose too weak a penalty.
 
     Examples
     --------
