@@ -33,6 +33,7 @@ TRUSTED = [
     f"{Slot.__module__}.{Slot.__qualname__}",
     "sktl.heads._probe.ProbeClassifier",
     "sktl.heads._probe.ProbeRegressor",
+    "sktl.features._augmented.AugmentedEstimator",  # has to stay there as well
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
 ]

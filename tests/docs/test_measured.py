@@ -35,6 +35,27 @@ def test_every_result_is_on_the_page_as_a_table(path, tables):
     assert len(first_cells) > 3
 
 
+def test_the_guide_quotes_the_gain_of_views_as_measured():
+    guide = (ROOT / "docs" / "guide" / "feature_extraction.rst").read_text()
+    table = guide.partition("SVM: image alone, 4 views\n")[2].partition("\n\n")[0]
+    cells = re.findall(r"^ +\*? *- (.*)$", table, re.MULTILINE)
+    assert len(cells) == 12 * 6
+    sets = {"satellite tiles": "eurosat", "cats and dogs": "cats_vs_dogs"}
+    keys = ["light", "shift", "rotat", "vertical_flip"]
+    for k in range(0, len(cells), 6):
+        images, network, augment, labels, *quoted = cells[k : k + 6]
+        augment = augment.replace("both flips", "vertical_flip")
+        measured = [
+            f"{row['image alone']:.1f}, {row['4 views']:.1f}"
+            for row in committed("frozen_views")["table"]
+            if row["set"] == sets.get(images, images.lower())
+            and row["network"] == network.strip("`")
+            and row["labels per class"] == int(labels)
+            and all((key in row["augment"]) == (key in augment) for key in keys)
+        ]
+        assert quoted == measured
+
+
 def test_every_benchmark_on_the_page_has_a_script():
     names = re.findall(r"^\.\. measured:: (\w+)$", PAGE, re.MULTILINE)
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
@@ -92,6 +113,25 @@ def test_the_guide_says_what_was_measured():
     assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 5
     # On satellite tiles, the larger network is no better.
     assert abs(best["eurosat", "squeezenet1_0"] - best["eurosat", "pocket"]) < 1
+    recipes = {
+        (row["backbone"], row["recipe"]): row
+        for row in committed("study_head")["summary"]
+    }
+    probe, usual = (
+        recipes["efficientnet_lite0", name]
+        for name in ("ProbeClassifier", "StandardScaler, SVC")
+    )
+    every = recipes["efficientnet_lite0", "all stages evened, ProbeClassifier"]
+    assert (probe["mean accuracy"], every["mean accuracy"]) == (89.9, 90.6)
+    assert (usual["mean accuracy"], round(usual["worst gap"])) == (83.8, -26)
+    assert probe["worst gap"] > -0.9
+    for small in ("squeezenet1_0", "pocket"):
+        assert recipes[small, "ProbeClassifier"]["worst gap"] > -2.3
+    for row in committed("few_labels")["means"][1:]:
+        others = [
+            value for name, value in row.items() if name.startswith(("N", "S", "L"))
+        ]
+        assert row["ProbeClassifier"] >= max(others) - 0.1
     accuracy = committed("finetune_accuracy")
     for images, gain in (("eurosat", 0.05), ("cats_vs_dogs", 0.02)):
         found = {name: row["accuracy"] for name, row in accuracy[images].items()}
