@@ -108,7 +108,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         longer improves, and to keep the best epoch. The network before the first step
         counts as epoch 0, so on these images the result is never worse than the probe.
 
-    validation_fraction : float, default=0.1
+    validation_fraction : float, default=0.2
         Share of the training images to hold out for early stopping.
 
     n_iter_no_change : int or None, default=5
@@ -274,8 +274,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         label_smoothing=0.0,
         class_weight=None,
         early_stopping=False,
-        validation_fraction=0.1,
+        validation_fraction=0.2,
         n_iter_no_change=5,
+        refit=True,
         batch_size=32,
         image_size=None,
         image_shape=None,

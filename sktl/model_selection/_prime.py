@@ -16,7 +16,7 @@ from sktl.engine import images_embedded
 from sktl.features import PretrainedFeatures
 
 # Parameters, beside those of PretrainedFeatures, that change what a network computes.
-_OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init"}
+_OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init", "max_epochs"}
 _OF_NETWORKS = {*PretrainedFeatures().get_params(), *_OF_FINE_TUNING} - {
     *("batch_size", "on_error", "verbose")
 }
@@ -77,10 +77,7 @@ def prime(estimator, X, y=None) -> int:
             )
         network, is_frozen = clone(network), isinstance(network, PretrainedFeatures)
         if not is_frozen:
-            # Everything that a fit does, except its epochs.
-            network.set_params(
-                max_epochs=0, early_stopping=False, train_split=None, verbose=0
-            )
+            network.set_params(early_stopping=False, train_split=None, verbose=0)
             if y is None:
                 raise ValueError(
                     f"{type(network).__name__} cannot be primed without the targets. "
@@ -91,8 +88,11 @@ def prime(estimator, X, y=None) -> int:
         request = (backbone.name, backbone.fingerprint, params, path)
         if request not in seen:
             seen.add(request)
-            network.fit(images, y)
-            network.transform(images) if is_frozen else network.predict(images)
+            if is_frozen:
+                network.fit(images, y).transform(images)
+            else:
+                network.compute_activations(images, y)
+                network.predict(images)
     if not seen:
         raise ValueError(
             f"{type(estimator).__name__} holds no PretrainedFeatures and no fine-tuned "
