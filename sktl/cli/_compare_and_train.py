@@ -41,7 +41,7 @@ def compare(
     backbones: Annotated[
         list[str],
         typer.Option("--backbone", "-b", help="A network. Repeat the option for more."),
-    ] = ["pocket"],  # noqa: B006 - typer copies it
+    ] = ["efficientnet_lite0"],  # noqa: B006 - typer copies it
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,7 +135,7 @@ def train(
             "last stages of the network, auto tries both and keeps the better one."
         ),
     ] = Strategy.features,
-    backbone: options.Backbone = "pocket",
+    backbone: options.Backbone = "efficientnet_lite0",
     weights: options.Weights = None,
     head: Annotated[
         str,

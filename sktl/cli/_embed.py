@@ -40,7 +40,7 @@ def embed(
             ".npz (embeddings, paths, labels and feature_names) or .npy (embeddings).",
         ),
     ],
-    backbone: options.Backbone = "pocket",
+    backbone: options.Backbone = "efficientnet_lite0",
     weights: options.Weights = None,
     layers: Annotated[
         list[str] | None,

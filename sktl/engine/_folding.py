@@ -70,7 +70,7 @@ def _observe(
 
     hooks = []
     for module in network.modules():
-        if type(module) is nn.Conv2d:
+        if isinstance(module, nn.Conv2d):
             hooks.append(module.register_forward_hook(after_conv))
         elif type(module) is nn.BatchNorm2d and module.track_running_stats:
             hooks.append(module.register_forward_pre_hook(before_norm))

@@ -28,7 +28,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or callable, default="pocket"
+    backbone : str, torch.nn.Module or callable, default="efficientnet_lite0"
         The network: a name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a
         module, or a callable that returns one.
     weights : str, path or None, default="default"
@@ -146,7 +146,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        backbone="pocket",
+        backbone="efficientnet_lite0",
         *,
         weights="default",
         layers=None,

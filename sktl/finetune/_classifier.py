@@ -25,7 +25,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or callable, default="pocket"
+    backbone : str, torch.nn.Module or callable, default="efficientnet_lite0"
         The network: a name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a
         module, or a callable that returns one.
 
@@ -256,7 +256,7 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
 
     def __init__(
         self,
-        backbone="pocket",
+        backbone="efficientnet_lite0",
         *,
         weights="default",
         unfreeze=1,

@@ -18,7 +18,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module or callable, default="pocket"
+    backbone : str, torch.nn.Module or callable, default="efficientnet_lite0"
         The network: a name of :func:`sktl.list_backbones`, ``"timm/<name>"``, a
         module, or a callable that returns one.
 
@@ -118,7 +118,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     def __init__(
         self,
-        backbone="pocket",
+        backbone="efficientnet_lite0",
         *,
         weights="default",
         unfreeze=1,

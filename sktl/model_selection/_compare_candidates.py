@@ -50,7 +50,7 @@ def compare(
     X,
     y,
     *,
-    backbones=("pocket",),
+    backbones=("efficientnet_lite0",),
     heads=None,
     unfreeze=(1,),
     baselines=BASELINES,
@@ -85,7 +85,7 @@ def compare(
         Arrays, paths, encoded bytes, PIL images or flattened rows.
     y : array-like of shape (n_samples,)
         Classes or numbers.
-    backbones : sequence, default=("pocket",)
+    backbones : sequence, default=("efficientnet_lite0",)
         Names of networks, modules, or ``PretrainedFeatures`` objects, which keep all
         their settings.
     heads : sequence or None, default=None

@@ -57,7 +57,7 @@ _HEADS: dict[str, dict[str, Head]] = {
     }
 )
 def strategy_grid(
-    backbones=("pocket",),
+    backbones=("efficientnet_lite0",),
     *,
     task="classification",
     heads=None,
@@ -81,7 +81,7 @@ def strategy_grid(
 
     Parameters
     ----------
-    backbones : sequence of str, default=("pocket",)
+    backbones : sequence of str, default=("efficientnet_lite0",)
         Names of networks, modules, or callables that return a module.
     task : {"classification", "regression"}, default="classification"
         Which heads and which fine-tuned estimator to use.

@@ -59,7 +59,8 @@ def own_facts_of(name: str) -> dict:
     family = OWN[name]
     weights = {}
     for published, known in family.weights.items():
-        path = WeightsFile(sha256="", **known).find()
+        where = {key: known[key] for key in ("package", "file")}
+        path = WeightsFile(sha256="", **where).find()
         size = float(f"{path.stat().st_size / 1e6:.3g}")
         weights[published] = {**known, "sha256": sha256(path), "mb": size}
     packages = {known.get("package") for known in family.weights.values()}

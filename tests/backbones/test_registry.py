@@ -42,7 +42,8 @@ def test_lists_are_filtered():
         f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")
     )
     assert sktl.list_backbones("MobileNet-V2") == ["mobilenet_v2"]
-    assert sktl.list_backbones(source="own") == ["zfnet"]
+    lite = [f"efficientnet_lite{i}" for i in range(3)]
+    assert sktl.list_backbones(source="own") == [*lite, "zfnet"]
     detectors = sktl.list_backbones(task="detection")
     assert len(detectors) >= 12
     assert "ssd300_vgg16" in detectors
