@@ -38,7 +38,7 @@ WAYS = {
     "default": {},
     "early stopping": {"early_stopping": True},
 }
-N_TRAIN, N_TEST, N_DRAWS = 200, 400, 5
+N_TRAIN, N_TEST, N_DRAWS = 200, 1000, 5
 FIRST_OF_TINY_IMAGENET = range(0, 200, 20)  # ten of its classes
 NAME = "study_early_stopping"
 
@@ -62,9 +62,8 @@ def load(name: str, seed: int):
         )
     folder = load_image_folder(DATA / name)
     X, y = np.asarray(folder.paths, dtype=object), np.asarray(folder.target)
-    split = np.asarray(folder.split)
-    train = draw.permutation(np.flatnonzero(split == "train"))[:N_TRAIN]
-    test = fixed.permutation(np.flatnonzero(split == "test"))[:N_TEST]
+    order = fixed.permutation(len(X))  # whatever part the folder puts them in
+    train, test = draw.permutation(order[N_TEST:])[:N_TRAIN], order[:N_TEST]
     return X[train], y[train], X[test], y[test]
 
 
@@ -92,7 +91,8 @@ def fits(backbone: str, name: str, seed: int, cache: str) -> dict:
         model = FineTunedClassifier(**params, random_state=seed, cache=cache)
         row[way] = round(100 * model.fit(X, y).score(X_test, y_test), 2)
     row["best epoch"], row["epochs"] = model.best_epoch_, model.n_iter_
-    row["valid_loss"] = [round(float(x), 3) for x in model.epochs_["valid_loss"]]
+    for measure in ("valid_loss", "valid_acc"):
+        row[measure] = [round(float(x), 3) for x in model.epochs_[measure]]
     return row
 
 
@@ -128,7 +128,7 @@ def main():
                 if (backbone, name, seed) in done:
                     continue
                 rows.append(fits(backbone, name, seed, cache))
-                shown = {k: v for k, v in rows[-1].items() if k != "valid_loss"}
+                shown = {k: v for k, v in rows[-1].items() if "valid" not in k}
                 print(shown, flush=True)
                 packages = ("torch", "scikit-learn", "skorch", "numpy")
                 about = {"n_train": N_TRAIN, "n_test": N_TEST, "threads": 1}

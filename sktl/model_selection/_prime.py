@@ -16,7 +16,7 @@ from sktl.engine import images_embedded
 from sktl.features import PretrainedFeatures
 
 # Parameters, beside those of PretrainedFeatures, that change what a network computes.
-_OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init", "max_epochs"}
+_OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init"}
 _OF_NETWORKS = {*PretrainedFeatures().get_params(), *_OF_FINE_TUNING} - {
     *("batch_size", "on_error", "verbose")
 }
@@ -77,7 +77,10 @@ def prime(estimator, X, y=None) -> int:
             )
         network, is_frozen = clone(network), isinstance(network, PretrainedFeatures)
         if not is_frozen:
-            network.set_params(early_stopping=False, train_split=None, verbose=0)
+            # max_epochs=0 would need no views, and some other candidate may.
+            network.set_params(
+                max_epochs=1, early_stopping=False, train_split=None, verbose=0
+            )
             if y is None:
                 raise ValueError(
                     f"{type(network).__name__} cannot be primed without the targets. "
