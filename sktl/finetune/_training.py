@@ -19,10 +19,10 @@ from sktl.finetune._callbacks import BestEpoch
 # steps to find the right length: with 8 steps at full rates, a probe of 79.6 % on
 # cats and dogs fell to 72.8 %. Shorter runs get a share of the rates.
 FULL_STEPS = 100
-# From one epoch to the next, full rates move the accuracy of a net on few images up and
-# down by several points; the average over some epochs rises and falls smoothly
-# (benchmarks/study_early_stopping.py).
-EPOCHS_AVERAGED = 3
+# With few images, full rates throw a net up and down from one epoch to the next. Its
+# average over some epochs moves smoothly, so that an epoch chosen on a few held-out
+# images is also a good one for the refit. As a share of all steps.
+AVERAGED = 0.4
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,10 @@ class Training:
     def average_weights(self, net) -> AveragedModel:
         """Follow the average of the weights from now on, and return it.
 
-        The weights from ``EPOCHS_AVERAGED`` epochs ago count 1/e as much as the latest.
+        The weights from ``AVERAGED`` times all steps ago count 1/e as much as the
+        latest.
         """
-        n_steps = EPOCHS_AVERAGED * self.schedule.n_steps / max(1, net.max_epochs)
-        follow = get_ema_multi_avg_fn(1 - 1 / (1 + n_steps))
+        follow = get_ema_multi_avg_fn(1 - 1 / (1 + AVERAGED * self.schedule.n_steps))
         self.average = AveragedModel(net.module_, None, None, follow, use_buffers=True)
         self.average.update_parameters(net.module_)  # the first call only copies
         return self.average
