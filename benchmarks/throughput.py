@@ -24,6 +24,7 @@ NETWORKS = [
     "efficientnet_b0",
     "vit_b_16",
     "pocket",
+    "efficientnet_lite0",
 ]
 TIMM = {
     "resnet18": "resnet18",
@@ -31,6 +32,7 @@ TIMM = {
     "mobilenet_v3_small": "mobilenetv3_small_100",
     "efficientnet_b0": "efficientnet_b0",
     "vit_b_16": "vit_base_patch16_224",
+    "efficientnet_lite0": "tf_efficientnet_lite0",
 }
 BATCHES = [1, 8, 32]
 # Each run takes about this long for the naive contender.
@@ -124,10 +126,15 @@ def direct_bfloat16(network, recipe):
     return run
 
 
+def chosen(name):
+    """Return a backbone with its weights, where they need no download, or random."""
+    offline = name in ("pocket", "efficientnet_lite0")
+    return resolve(name) if offline else resolve(name, weights=None, random_state=0)
+
+
 def contenders(name, size, tensors):
     """Return the contenders by name."""
-    weights = {} if name == "pocket" else {"weights": None, "random_state": 0}
-    backbone = resolve(name, **weights)
+    backbone = chosen(name)
     info, network = backbone.info, backbone.load()
     if DEVICE != "cpu":
         import copy
@@ -173,8 +180,7 @@ def contenders(name, size, tensors):
 
 def images(name, size, seconds):
     """Return enough images to keep the naive contender busy for ``seconds``."""
-    weights = {} if name == "pocket" else {"weights": None, "random_state": 0}
-    backbone = resolve(name, **weights)
+    backbone = chosen(name)
     recipe = backbone.info.recipe
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (recipe.channels, *recipe.size), dtype=np.uint8)

@@ -9,7 +9,6 @@ import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class LeNet5(nn.Sequential):
@@ -172,7 +171,7 @@ class _SameConv2d(nn.Conv2d):
         """Return the map at half the size, rounded up."""
         most = self.kernel_size[0] // 2
         top, left = (most - 1 + side % 2 for side in x.shape[-2:])
-        return super().forward(F.pad(x, (left, most, top, most)))
+        return super().forward(nn.functional.pad(x, (left, most, top, most)))
 
 
 def _convolution(
@@ -241,25 +240,24 @@ class EfficientNetLite(nn.Sequential):
     )
 
     def __init__(self, width: float = 1.0, depth: float = 1.0, num_classes: int = 1000):
-        groups, channels = [], 32
+        blocks: list[nn.Module] = []
+        lengths, channels = [], 32
         for i, (n_blocks, kernel, stride, expansion, n) in enumerate(self.GROUPS):
             if 0 < i < len(self.GROUPS) - 1:
                 n_blocks = math.ceil(depth * n_blocks)
-            blocks = []
             for _ in range(n_blocks):
                 wider = _multiple_of_8(width * n)
                 blocks.append(
                     _InvertedResidual(channels, wider, kernel, stride, expansion)
                 )
                 channels, stride = wider, 1
-            groups.append(blocks)
-        self.lengths = tuple(map(len, groups))
+            lengths.append(n_blocks)
         super().__init__(
             OrderedDict(
                 conv_stem=_convolution(3, 32, 3, stride=2),
                 bn0=_norm(32),
                 act0=nn.ReLU6(inplace=True),
-                blocks=nn.Sequential(*sum(groups, [])),
+                blocks=nn.Sequential(*blocks),
                 conv_head=_convolution(channels, 1280, 1),
                 bn1=_norm(1280),
                 act1=nn.ReLU6(inplace=True),
@@ -267,6 +265,7 @@ class EfficientNetLite(nn.Sequential):
                 head=nn.Linear(1280, num_classes),
             )
         )
+        self.lengths = tuple(lengths)
 
 
 def _multiple_of_8(channels: float) -> int:

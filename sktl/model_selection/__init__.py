@@ -2,7 +2,7 @@
 
 from sktl.model_selection._compare_candidates import compare
 from sktl.model_selection._comparison import Comparison
-from sktl.model_selection._duplicates import duplicate_groups
+from sktl.model_selection._duplicates import duplicate_groups, duplicate_pairs
 from sktl.model_selection._plain_features import ColorHistogram, SmallPixels
 from sktl.model_selection._prime import prime
 from sktl.model_selection._rank_backbones import BackboneRanking, rank_backbones
@@ -15,6 +15,7 @@ __all__ = [
     "SmallPixels",
     "compare",
     "duplicate_groups",
+    "duplicate_pairs",
     "prime",
     "rank_backbones",
     "strategy_grid",

@@ -29,9 +29,11 @@ from sktl.model_selection._cross_validation import (
     read_targets,
 )
 from sktl.model_selection._duplicates import (
+    DuplicatePair,
     describe_contradictions,
     describe_leakage,
-    duplicate_groups,
+    duplicate_pairs,
+    groups_of,
     join_groups,
 )
 from sktl.model_selection._extractors import extract, make_extractors
@@ -187,15 +189,17 @@ def compare(
         fine_tuning=fine_tuning,
         image_shape=image_shape,
     )
+    pairs: list[DuplicatePair] = []
     copies, messages = None, []
     if duplicates != "ignore":
-        copies = duplicate_groups(X, image_shape=image_shape)
+        pairs = duplicate_pairs(X, image_shape=image_shape)
+        copies = groups_of(pairs, len(y))
         if duplicates == "group":
             groups = join_groups(groups, copies)
             splits = make_splits(y, groups, task, cv, n_repeats, seed)
         images = ImageRows.of(X, image_shape=image_shape)
-        messages = describe_leakage(copies, splits, images)
-        messages += describe_contradictions(copies, y, images)
+        messages = describe_leakage(pairs, splits, images)
+        messages += describe_contradictions(pairs, y, images)
     nested = NestedCrossValidation(
         task=task,
         classes=np.unique(y) if task == "classification" else None,
@@ -238,6 +242,7 @@ def compare(
         tested_=np.isin(
             np.arange(len(y)), np.concatenate([test for _, test in splits])
         ),
+        duplicate_pairs_=pairs,
         duplicate_groups_=copies,
         best_name_=best.name,
         warnings_=messages,

@@ -17,6 +17,7 @@ from sktl.model_selection._cross_validation import (
     corrected_interval,
     is_at_most_one,
 )
+from sktl.model_selection._duplicates import DuplicatePair
 
 # Distinct to the colour-blind, in print and on a dark page (Okabe and Ito).
 _COLORS = {"baseline": "#999999", "frozen": "#0072B2", "fine-tuned": "#D55E00"}
@@ -112,9 +113,9 @@ class Comparison(ResultTable):
         The targets, and the classes (None for numbers).
     splits_ : list of (train, test)
         The rows of each split.
-    duplicate_groups_ : ndarray of int or None
-        Copies among the images (see :func:`duplicate_groups`); None with
-        ``duplicates="ignore"``.
+    duplicate_pairs_, duplicate_groups_ : list of tuple, ndarray of int or None
+        Copies among the images, as from :func:`duplicate_pairs` and
+        :func:`duplicate_groups`; empty and None with ``duplicates="ignore"``.
     best_name_ : str
         The candidate with the highest mean score.
     best_estimator_, best_params_ : estimator and dict
@@ -145,6 +146,7 @@ class Comparison(ResultTable):
     y_: np.ndarray
     classes_: np.ndarray | None
     splits_: list[Split]
+    duplicate_pairs_: list[DuplicatePair] = field(default_factory=list)
     duplicate_groups_: np.ndarray | None
     best_name_: str
     best_estimator_: Any = field(init=False)

@@ -30,6 +30,7 @@ def data_section(
     images: ImageRows,
     y: np.ndarray,
     copies: np.ndarray | None,
+    pairs: Sequence[tuple],
     test_y: np.ndarray | None,
     skipped: Sequence[str],
     unreadable: Sequence[str],
@@ -53,22 +54,26 @@ def data_section(
         "n_images": len(y),
         "n_test": 0 if test_y is None else len(test_y),
         "classes": classes,
-        "copies": None if copies is None else _copies(pictures, copies),
+        "copies": None if copies is None else _copies(pictures, copies, pairs),
         "skipped": skipped,
         "unreadable": unreadable,
     }
 
 
-def _copies(pictures: Pictures, groups: np.ndarray) -> dict:
+def _copies(pictures: Pictures, groups: np.ndarray, pairs: Sequence[tuple]) -> dict:
     """Return how many images have copies, and some of them."""
     sizes = np.bincount(groups)
     largest = np.argsort(-sizes, kind="stable")
     largest = largest[sizes[largest] > 1]
-    shown = [np.flatnonzero(groups == group) for group in largest[:_MOST_COPIES]]
+    shown = []
+    for group in largest[:_MOST_COPIES]:
+        kinds = {kind for first, _, kind, _ in pairs if groups[first] == group}
+        rows = np.flatnonzero(groups == group)
+        shown.append((len(rows), sorted(kinds), [pictures[i] for i in rows[:4]]))
     return {
         "n_groups": len(largest),
         "n_images": sizes[largest].sum(),
-        "groups": [(len(rows), [pictures[i] for i in rows[:4]]) for rows in shown],
+        "groups": shown,
     }
 
 

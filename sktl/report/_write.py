@@ -113,11 +113,11 @@ def write_comparison_report(
                 labels = labels_section(model.steps[-1][1], embeddings, y)
         if labels is not None:
             reasons.append(more_labels(labels))
-        copies = comparison.duplicate_groups_
+        copies = comparison.duplicate_groups_, comparison.duplicate_pairs_
         test_y = None if test is None else np.asarray(test[1])
         page = {
             "answer": {"verdict": verdict, "reasons": reasons},
-            "data": data_section(images, y, copies, test_y, skipped, unreadable),
+            "data": data_section(images, y, *copies, test_y, skipped, unreadable),
             "ranking": ranking_section(comparison),
             "results": results_section(predictions, model=subject),
             "evidence": evidence,
@@ -194,7 +194,7 @@ def write_model_report(
                     "of these."
                 ],
             },
-            "data": data_section(images, y, None, None, skipped, unreadable),
+            "data": data_section(images, y, None, (), None, skipped, unreadable),
             "ranking": None,
             "results": results_section(predictions, model="the model"),
             "evidence": _evidence("the model", model, embeddings, images, y, wrong),

@@ -104,7 +104,7 @@ def test_an_odd_side_is_halved_and_rounded_up():
 def test_openvino_gives_the_same_numbers(monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr("sktl.engine._streams._WORTHWHILE_SECONDS", 0.0)
-    images = np.random.default_rng(0).integers(0, 256, (24, 97, 64, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (64, 97, 64, 3), dtype=np.uint8)
     settings = {"image_size": (97, 64), "cache": None}
     torchs = PretrainedFeatures(engine="torch", **settings).fit_transform(images)
     openvinos = PretrainedFeatures(engine="openvino", **settings).fit_transform(images)

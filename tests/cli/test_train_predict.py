@@ -312,14 +312,28 @@ def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_demo_compares_and_writes_the_page(run, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "first", "named"),
+    [
+        ("digits", "from sklearn.datasets import load_digits", "handwritten digits"),
+        ("shapes", "from sktl.datasets import make_shapes", "drawn on photographs"),
+    ],
+)
+def test_demo_compares_and_writes_the_page(task, first, named, run, tmp_path):
+    page = tmp_path / "demo.html"
     answer = run(
-        "demo", "--n-images", "200", "--report", tmp_path / "demo.html", "--json",
+        "demo", task, "--n-images", "100", "--report", page, "--json",
         json_output=True,
     )  # fmt: skip
+    assert answer["images"] == 100
     assert {row["strategy"] for row in answer["table"]} == {
         "baseline",
         "frozen",
         "fine-tuned",
     }
-    assert "handwritten digits" in (tmp_path / "demo.html").read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert named in text
+    loader = text[text.index(first) : text.index("from sktl.model_selection")]
+    names = {}
+    exec(compile(loader, "report", "exec"), names)
+    assert len(names["X"]) == len(names["y"]) == 100

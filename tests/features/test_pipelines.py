@@ -24,14 +24,14 @@ from sktl import EmbeddingStore, PretrainedFeatures
 @pytest.mark.parametrize("form", ["arrays", "paths"])
 def test_heads_learn_from_embeddings(head, form, stripes, stripe_paths):
     X, y = stripes if form == "arrays" else stripe_paths
-    model = make_pipeline(PretrainedFeatures(), StandardScaler(), head)
+    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), head)
     assert cross_val_score(model, X, y, cv=4).mean() > 0.9
 
 
 def test_grid_search_over_backbones_layers_pools_and_heads(stripes):
     X, y = stripes
     search = GridSearchCV(
-        make_pipeline(PretrainedFeatures(), StandardScaler(), SVC()),
+        make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()),
         {
             "pretrainedfeatures__backbone": ["pocket", "lenet5"],
             "pretrainedfeatures__layers": [None, "stage1", ["stem", "stage1"]],
@@ -92,7 +92,10 @@ def test_image_and_table_in_one_column_transformer(stripe_paths):
 def test_union_of_two_backbones(stripes):
     X, y = stripes
     union = FeatureUnion(
-        [("small", PretrainedFeatures("lenet5")), ("large", PretrainedFeatures())]
+        [
+            ("small", PretrainedFeatures("lenet5")),
+            ("large", PretrainedFeatures("pocket")),
+        ]
     )
     embeddings = union.fit_transform(X)
     assert embeddings.shape[1] == len(union.get_feature_names_out())
@@ -112,7 +115,9 @@ def test_pipeline_memory(stripes, tmp_path):
 
 def test_fitted_pipeline_predicts_in_a_fresh_process(stripes, tmp_path):
     X, y = stripes
-    model = make_pipeline(PretrainedFeatures(), StandardScaler(), SVC()).fit(X, y)
+    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(
+        X, y
+    )
     joblib.dump(model, tmp_path / "model.joblib")
     np.save(tmp_path / "X.npy", X)
     code = (
@@ -130,7 +135,9 @@ def test_fitted_pipeline_predicts_in_a_fresh_process(stripes, tmp_path):
 def test_skops_saves_and_loads_without_pickle(stripes, tmp_path):
     sio = pytest.importorskip("skops.io")
     X, y = stripes
-    model = make_pipeline(PretrainedFeatures(), StandardScaler(), SVC()).fit(X, y)
+    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(
+        X, y
+    )
     sio.dump(model, tmp_path / "model.skops")
     unknown = sio.get_untrusted_types(file=tmp_path / "model.skops")
     assert all(name.startswith("sktl.") for name in unknown)

@@ -273,6 +273,17 @@ def test_copies_with_different_labels_are_warned_of(digits):
         compare(X, y, **{**QUICK, "duplicates": "group"})
 
 
+def test_mirror_images_with_different_labels_may_be_right(digits):
+    X, y = digits
+    mirror_images = X[:10].reshape(-1, 8, 8)[:, :, ::-1].reshape(10, 64)
+    X, y = np.concatenate([X, mirror_images]), np.append(y, (y[:10] + 1) % 4)
+    with pytest.warns(DuplicateImagesWarning, match="left and right hands"):
+        found = compare(X, y, **{**QUICK, "duplicates": "group"})
+    kinds = {pair.kind for pair in found.duplicate_pairs_}
+    assert kinds == {"mirrored"}
+    assert "copies have different labels: row" in found.warnings_[0]
+
+
 def test_warnings_of_fits_are_collected(digits):
     X, y = digits
     head = LogisticRegression(max_iter=1)
