@@ -5,6 +5,9 @@ probe to all rows (``max_epochs=0``), the default, and ``early_stopping=True``; 
 other parameters are defaults, except that digits are cropped but not mirrored. Images
 are small, because the question is about few labels, not about the best accuracy.
 
+The folder holds ``cats_vs_dogs/``, ``eurosat/``, ``mnist.npz``, ``tiny_imagenet/`` with
+``train0.npz`` and ``train1.npz``, and ``weights/squeezenet1_0-imagenet.pth``.
+
 Run with: SKTL_TEST_DATA=<folder> python benchmarks/study_early_stopping.py
 """
 

@@ -102,7 +102,8 @@ class Averaged(Callback):
             k: v for k, v in net.module_.state_dict().items() if v.is_floating_point()
         }
         self.average = {
-            name: self.average[name] + (now[name] - self.average[name]) / (1 + 0.4 * 6 * 7)
+            name: self.average[name]
+            + (now[name] - self.average[name]) / (1 + 0.4 * 6 * 7)
             for name in now
         }
 
