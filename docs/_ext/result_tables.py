@@ -8,6 +8,7 @@ SETS = {
     "cats_vs_dogs": "cats and dogs",
     "eurosat": "satellite tiles",
     "digits": "digits",
+    "mnist": "MNIST",
 }
 _HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
 
@@ -88,6 +89,17 @@ def _sets(result) -> list[dict]:
     return rows
 
 
+def _views(result) -> list[dict]:
+    """Accuracy with and without views, and the gain with its standard error."""
+    rows = []
+    for row in result["table"]:
+        cells = {key: row[key] for key in row if key not in ("draws", "gain", "error")}
+        more = f" ± {row['error']:.1f}" if "error" in row else ""
+        cells |= {"set": SETS[row["set"]], "gain": f"{row['gain']:+.1f}{more}"}
+        rows.append(cells)
+    return rows
+
+
 def _search(result) -> list[dict]:
     return [
         {
@@ -145,6 +157,22 @@ def _decode(result) -> list[dict]:
     ]
 
 
+def _coverage(result) -> list[dict]:
+    """Coverage in percent and mean width in points, beside those of the t test."""
+    rows: dict[tuple, dict] = {}
+    for row in result["table"]:
+        what, _, t = row["interval of"].partition(", ")
+        if what.endswith("accuracy"):
+            set_name = f"{SETS.get(row['set'], row['set'])}, {row['backbone']}"
+            line = rows.setdefault(
+                (set_name, row["images"]), {"set": set_name, "images": row["images"]}
+            )
+            title = f"{what}, t test" if t else what
+            shares = 100 * row["coverage"], 100 * row["mean width"]
+            line[title] = "{:.0f}% ({:.0f} wide)".format(*shares)
+    return list(rows.values())
+
+
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
@@ -157,6 +185,7 @@ _TABLES = {
     "transfer_digits": _digits,
     "frozen_features": _frozen,
     "transfer_pocket": _frozen,
+    "frozen_views": _views,
     "finetune_accuracy": _sets,
     "study_finetune_defaults": _sets,
     "search": _search,
@@ -164,6 +193,7 @@ _TABLES = {
     "throughput_gpu": _networks,
     "end_to_end": _networks,
     "finetune_speed": _speed,
+    "interval_coverage": _coverage,
     "finetune_peers": _peers,
     "decode": _decode,
 }

@@ -22,10 +22,9 @@ from sktl.finetune._activation_sets import (
     ActivationSource,
     DataSets,
     KeptActivations,
-    Views,
+    TrainingViews,
     autocast,
 )
-from sktl.finetune._augment import variation_of
 from sktl.finetune._cut import cut_at
 from sktl.finetune._settings import building_parameters, check_settings
 from sktl.finetune._training import (
@@ -43,7 +42,12 @@ from sktl.finetune._training_rows import (
     distinct_rows,
     hold_out,
 )
-from sktl.images import ImageRows, check_value_range, learn_value_range, read_images
+from sktl.images import (
+    check_value_range,
+    learn_value_range,
+    read_images,
+    variation_of,
+)
 
 # Training that continues keeps the network built from these parameters.
 _FIXED = ("backbone", "weights", "head")
@@ -94,9 +98,9 @@ def _prepare(net, rows, y, seeds: Seeds):
         NeuralNet.initialize(net)
     source = net._source()
     row_bytes = _check_first_row(net, source, train).nbytes
-    is_varied = net.max_epochs and not _is_strip(images)
+    is_varied = net.max_epochs and not images.are_strips
     variation = variation_of(net.augment) if is_varied else None
-    views = Views(variation, net.n_views, seeds.views)
+    views = TrainingViews(variation, net.n_views, seeds.views)
     sets = source.to_train(train, valid, views, row_bytes)
     solves = begins and net.head_init == "probe"
     if solves:
@@ -273,12 +277,6 @@ def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
     return x
 
 
-def _is_strip(images: ImageRows) -> bool:
-    """Tell whether rows of a table were read as images one pixel high."""
-    # A row of measurements is not a picture: flipping it would swap its columns.
-    return images.flat and len(images) > 0 and images[0].shape[0] == 1
-
-
 def _solve_head(net, source: ActivationSource, rows, data_set) -> None:
     """Solve the head on the embeddings of rows, before anything is trained."""
     embeddings = _embeddings(net, source, rows, data_set)
@@ -307,7 +305,7 @@ class Refit:
 
     source: ActivationSource
     rows: TrainingRows
-    views: Views
+    views: TrainingViews
     row_bytes: int
     solves: bool  # whether the head starts as a probe
     state: tuple = ()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sktl import PretrainedFeatures
 from sktl.persistence import describe_model, load_model
 from tests.cli.digit_files import save_digits
 
@@ -238,6 +239,35 @@ def test_compare_in_words(run, digit_folder):
     assert max(map(len, result.stdout.splitlines()[:12])) <= 80
 
 
+@pytest.mark.parametrize("size", [(), ("--image-size", "40")])
+def test_terminal_gives_all_the_advice(run, digit_folder, size):
+    args = ("compare", digit_folder, "-b", "lenet5", "--cv", "2", "--max-epochs", "1")
+    said = " ".join(run(*args, *size).stdout.split())
+    answer = run(*args, *size, "--json", json_output=True)
+    for words in ("Best: ", "with random weights", "Going from 6 to 12 labelled"):
+        assert words in said
+        assert words in " ".join(answer["advice"])
+    if "No pretrained network" not in said:
+        assert "Recommended: " in said
+
+
+def test_compare_ranks_the_default_backbone_beside_pocket(
+    run, digit_folder, monkeypatch
+):
+    import sktl.model_selection
+
+    asked = []
+
+    def remember(X, y, **settings):
+        asked.append(settings["backbones"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(sktl.model_selection, "compare", remember)
+    run("compare", digit_folder)
+    run("compare", digit_folder, "-b", "lenet5")
+    assert asked == [[PretrainedFeatures().backbone, "pocket"], ["lenet5"]]
+
+
 def test_weights_of_several_networks_need_names(run, digit_folder):
     args = (
         "compare",
@@ -278,6 +308,21 @@ def test_compare_and_train_write_the_page_and_the_model(run, digit_folder, tmp_p
     assert "load_image_folder" in text
 
 
+def test_page_and_saved_model_name_the_same_winner(run, digit_folder, tmp_path):
+    page, model = tmp_path / "page.html", tmp_path / "m.sktl"
+    answer = run(
+        "train", digit_folder, "-b", "lenet5", "--cv", "2", "--strategy", "auto",
+        "--max-epochs", "1", "--report", page, "-o", model, "--json", json_output=True,
+    )  # fmt: skip
+    best, found = answer["best"], describe_model(model)
+    assert found["metadata"]["name"] == best == answer["table"][0]["name"]
+    is_tuned = "FineTunedClassifier" in found["estimator"]
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert f"Best: {best}, " in text
+    assert f"Predictions of {best} for" in text
+    assert f"Recommended: {'fine-tuning' if is_tuned else 'frozen features'}." in text
+
+
 def test_code_in_the_page_runs(run, digit_folder, tmp_path):
     page = tmp_path / "page.html"
     answer = run(
@@ -307,7 +352,9 @@ def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
     assert result.exit_code == 1
     assert "colors" in result.stdout
     assert "No model was saved" in result.stderr
-    assert page.exists()
+    assert "Predictions of pixels + svc for 24 images" in page.read_text(
+        encoding="utf-8"
+    )
     assert not model.exists()
 
 
