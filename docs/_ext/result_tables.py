@@ -10,7 +10,7 @@ SETS = {
     "digits": "digits",
     "mnist": "MNIST",
 }
-_HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
+_ERROR = " standard error"
 
 
 def shown(name: str, result: dict) -> list[str]:
@@ -57,9 +57,9 @@ def _frozen(result) -> list[dict]:
         images = SETS[row["set"]]
         cells = {"images": None if images == last else images}
         cells["features"], last = row["features"], images
-        for head in _HEADS:
-            if head in row:
-                error = row.get(f"{head} standard error")
+        for head in row:
+            if head not in ("set", "features", "seconds") and _ERROR not in head:
+                error = row.get(head + _ERROR)
                 more = "" if error is None else f" ± {error:.1f}"
                 cells[head] = f"{row[head]:.1f}{more}"
         if "seconds" in row:
