@@ -10,7 +10,7 @@ SETS = {
     "digits": "digits",
     "mnist": "MNIST",
 }
-_HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
+_ERROR = " standard error"
 
 
 def shown(name: str, result: dict) -> list[str]:
@@ -57,9 +57,9 @@ def _frozen(result) -> list[dict]:
         images = SETS[row["set"]]
         cells = {"images": None if images == last else images}
         cells["features"], last = row["features"], images
-        for head in _HEADS:
-            if head in row:
-                error = row.get(f"{head} standard error")
+        for head in row:
+            if head not in ("set", "features", "seconds") and _ERROR not in head:
+                error = row.get(head + _ERROR)
                 more = "" if error is None else f" ± {error:.1f}"
                 cells[head] = f"{row[head]:.1f}{more}"
         if "seconds" in row:
@@ -157,6 +157,16 @@ def _decode(result) -> list[dict]:
     ]
 
 
+def _recipes(result) -> list[dict]:
+    """Mean accuracy of recipes, and how far they can be behind the best usual one."""
+    rows: dict[str, dict] = {}
+    for row in result["summary"]:
+        behind = max(-row["worst gap"], 0.0)
+        cells = rows.setdefault(row["recipe"], {"recipe": row["recipe"]})
+        cells[row["backbone"]] = f"{row['mean accuracy']:.1f} ({behind:.1f})"
+    return list(rows.values())
+
+
 def _coverage(result) -> list[dict]:
     """Coverage in percent and mean width in points, beside those of the t test."""
     rows: dict[tuple, dict] = {}
@@ -196,6 +206,8 @@ _TABLES = {
     "interval_coverage": _coverage,
     "finetune_peers": _peers,
     "decode": _decode,
+    "study_head": _recipes,
+    "few_labels": lambda result: result["means"],
 }
 
 

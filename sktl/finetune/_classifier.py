@@ -49,9 +49,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         needs ``head_init="random"``.
 
     head_init : {"probe", "random"}, default="probe"
-        How the head starts: as a logistic regression solved on the
-        embeddings of the untouched network (head first, then deeper [1]_), with ``C``
-        chosen by cross-validation on the training rows, or at random.
+        How the head starts: as a :class:`ProbeClassifier` solved on the embeddings of
+        the untouched network (head first, then deeper [1]_), or at random.
         A random head sends random gradients into pretrained weights at first.
 
     max_epochs : int, default=20
