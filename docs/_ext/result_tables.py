@@ -183,6 +183,21 @@ def _coverage(result) -> list[dict]:
     return list(rows.values())
 
 
+def _stopping(result) -> list[dict]:
+    """Means over draws, and the worst draw of early stopping against its probe."""
+    return [
+        {
+            "network": row["backbone"],
+            "images": SETS.get(row["set"], row["set"].replace("_", " ")),
+            **{
+                way: f"{row[way]:.1f}" for way in ("probe", "default", "early stopping")
+            },
+            "worst": f"{row['worst against probe']:+.1f}",
+        }
+        for row in result["summary"]
+    ]
+
+
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
@@ -198,6 +213,7 @@ _TABLES = {
     "frozen_views": _views,
     "finetune_accuracy": _sets,
     "study_finetune_defaults": _sets,
+    "study_early_stopping": _stopping,
     "search": _search,
     "throughput": _networks,
     "throughput_gpu": _networks,
