@@ -20,7 +20,8 @@ endif
 .PHONY: demo test test-fast test-oldest coverage lint format docs docs-check bench clean
 
 demo: $(STAMP)
-	$(BIN)/sktl demo
+	$(BIN)/sktl demo digits
+	$(BIN)/sktl demo shapes
 
 test: $(STAMP)
 	$(PYTEST)

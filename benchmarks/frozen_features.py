@@ -54,12 +54,18 @@ def main():
     features = {
         "32 x 32 colour pixels": FunctionTransformer(small_pixels),
         "colour histogram": FunctionTransformer(colour_histogram),
-        "pocket untrained": PretrainedFeatures(weights=None, random_state=0),
-        "pocket": PretrainedFeatures(),
+        "pocket untrained": PretrainedFeatures("pocket", weights=None, random_state=0),
+        "pocket": PretrainedFeatures("pocket"),
         "squeezenet1_0 untrained": PretrainedFeatures(
             "squeezenet1_0", weights=None, random_state=0
         ),
         "squeezenet1_0": PretrainedFeatures(**squeezenet),
+        "efficientnet_lite0 untrained": PretrainedFeatures(
+            weights=None, random_state=0
+        ),
+        "efficientnet_lite0": PretrainedFeatures(),
+        "efficientnet_lite1": PretrainedFeatures("efficientnet_lite1"),
+        "efficientnet_lite2": PretrainedFeatures("efficientnet_lite2"),
     }
     heads = {
         "LogisticRegression": LogisticRegression(max_iter=1000),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from _frame import arguments, host, interleaved, publish
 from sklearn.linear_model import LogisticRegression
-from throughput import Prepared, batches, contenders, images
+from throughput import batches, contenders, images
 
 from sktl import PretrainedFeatures
 from sktl._extras import has_module

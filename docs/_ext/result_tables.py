@@ -145,6 +145,22 @@ def _decode(result) -> list[dict]:
     ]
 
 
+def _coverage(result) -> list[dict]:
+    """Coverage in percent and mean width in points, beside those of the t test."""
+    rows: dict[tuple, dict] = {}
+    for row in result["table"]:
+        what, _, t = row["interval of"].partition(", ")
+        if what.endswith("accuracy"):
+            set_name = f"{SETS.get(row['set'], row['set'])}, {row['backbone']}"
+            line = rows.setdefault(
+                (set_name, row["images"]), {"set": set_name, "images": row["images"]}
+            )
+            title = f"{what}, t test" if t else what
+            shares = 100 * row["coverage"], 100 * row["mean width"]
+            line[title] = "{:.0f}% ({:.0f} wide)".format(*shares)
+    return list(rows.values())
+
+
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
@@ -164,6 +180,7 @@ _TABLES = {
     "throughput_gpu": _networks,
     "end_to_end": _networks,
     "finetune_speed": _speed,
+    "interval_coverage": _coverage,
     "finetune_peers": _peers,
     "decode": _decode,
 }

@@ -41,7 +41,7 @@ def compare(
     backbones: Annotated[
         list[str],
         typer.Option("--backbone", "-b", help="A network. Repeat the option for more."),
-    ] = ["efficientnet_lite0"],  # noqa: B006 - typer copies it
+    ] = ["efficientnet_lite0", "pocket"],  # noqa: B006 - typer copies it
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -188,7 +188,8 @@ def train(
 def show_answer(comparison, answer: dict, as_json: bool) -> None:
     """Print the answer as JSON, or as a table and sentences."""
     if as_json:
-        show_json({**answer, "best": comparison.best_name_, "table": comparison.table})
+        found = {"best": comparison.best_name_, "advice": comparison.advice()}
+        show_json({**answer, **found, "table": comparison.table})
         return
     scoring, best = comparison.scoring, comparison.table[0]
     interval = f"{comparison.confidence:.0%} interval"
@@ -207,12 +208,15 @@ def show_answer(comparison, answer: dict, as_json: bool) -> None:
         n, n_splits = answer["images"], len(comparison.splits_)
         title = f"{n} images, {n_splits} splits: {scoring} with {interval}s"
         show_table(records, title)
-        show_line(comparison.summary())
+        advice = comparison.advice()
     else:
         show_line(
             f"{best['name']}: {scoring} {best['score']:.3f} in cross-validation "
             f"({interval} {best['low']:.3f} to {best['high']:.3f})."
         )
+        advice = comparison.advice()[1:]
+    for sentence in advice:
+        show_line(sentence)
     if answer.get("test_images"):
         n_test, score = answer["test_images"], answer["test_score"]
         show_line(f"On the {n_test} images of the test folder: {score:.3f}.")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -137,6 +138,14 @@ def resolve_engine(
         raise ValueError(
             "precision='float16' needs a GPU, and the device is 'cpu'. "
             "Use 'bfloat16' or 'float32'."
+        )
+    elif precision == "bfloat16" and on_cpu and not _cpu_has_bfloat16():
+        warnings.warn(
+            "precision='bfloat16' was asked for, but this processor is not known to "
+            "compute in it; without such arithmetic, float32 is several times as fast. "
+            "precision='auto' takes bfloat16 only where it is fast.",
+            RuntimeWarning,
+            stacklevel=2,
         )
     return engine, precision
 

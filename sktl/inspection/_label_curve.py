@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from sktl.inspection._classes import look_of_curve, turns_of
 from sktl.inspection._panel import BODY, SMALL, Panel, fitted
+from sktl.model_selection import bounds_of, read_scoring
 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -112,7 +113,8 @@ class LabelCurveDisplay:
             For splitters that keep groups together.
 
         scoring : str or callable, default=None
-            As in scikit-learn; None takes the estimator's ``score``.
+            As for :func:`~sktl.model_selection.compare`; None takes the estimator's
+            ``score``.
 
         random_state : int, RandomState instance or None, default=0
             Draws the parts and the labels.
@@ -152,14 +154,12 @@ class LabelCurveDisplay:
         sizes = _sizes(n_labels, int(smallest))
         draws = [(draw_labels(train, codes, sizes, rng), test) for train, test in parts]
         splits = [(drawn[k], test) for k in range(len(sizes)) for drawn, test in draws]
-        how = {"scoring": scoring, "n_jobs": n_jobs, "error_score": "raise"}
+        score_name, scorer = read_scoring(scoring, y, "classification")
+        how = {"scoring": scorer, "n_jobs": n_jobs, "error_score": "raise"}
         scores = {
             name: cross_val_score(model, X, y, cv=splits, **how).reshape(len(sizes), -1)
             for name, model in _named(estimator).items()
         }
-        score_name = scoring or "accuracy"
-        if not isinstance(score_name, str):
-            score_name = getattr(scoring, "__name__", "score")
         display = cls(
             np.array(sizes),
             scores,
@@ -201,7 +201,8 @@ class LabelCurveDisplay:
             (self.lines_[name],) = ax.plot(x, mean, label=label, **look)
             if spread:
                 look = {"color": look["color"], "alpha": 0.15, "lw": 0, "zorder": 1}
-                ends = mean - deviation, mean + deviation
+                ends = np.array([mean - deviation, mean + deviation])
+                ends = ends.clip(*bounds_of(self.score_name.replace(" ", "_")))
                 self.bands_[name] = ax.fill_between(x, *ends, **look)
         ax.set_xscale("log")
         ax.set_xticks(x, [str(size) for size in x])

@@ -14,13 +14,9 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from sktl.features import PretrainedFeatures
-from sktl.model_selection._cross_validation import (
-    Split,
-    SplitResult,
-    corrected_interval,
-    score_interval,
-)
+from sktl.model_selection._cross_validation import Split, SplitResult
 from sktl.model_selection._extractors import Extraction, name_of_extractor
+from sktl.model_selection._intervals import Interval
 from sktl.model_selection._plain_features import ColorHistogram, SmallPixels
 from sktl.model_selection._strategy_grid import (
     default_heads,
@@ -31,6 +27,7 @@ from sktl.model_selection._strategy_grid import (
 )
 
 BASELINES = ("simplest", "pixels", "colors", "untrained")
+STRATEGIES = ("baseline", "frozen", "fine-tuned")
 _IDENTITY = ("name", "strategy", "backbone", "head", "unfreeze", "baseline")
 # The time of kernel machines grows with the square of the number of images.
 _MOST_FOR_KERNELS = 5000
@@ -69,9 +66,10 @@ class Candidate:
         return np.array([result.score for result in self.results])
 
     @property
-    def rank(self) -> float:
-        """The mean score for sorting: an undefined one comes last."""
-        return float(np.nan_to_num(self.scores.mean(), nan=-np.inf))
+    def rank(self) -> tuple[float, int]:
+        """What decides which candidate is best: the mean score, then simplicity."""
+        score = float(np.nan_to_num(self.scores.mean(), nan=-np.inf))
+        return round(score, 9), -STRATEGIES.index(self.strategy)
 
     def held_out(self, what: str, splits: list[Split], out: np.ndarray) -> np.ndarray:
         """Fill in the predictions made for each image when it was first held out."""
@@ -89,16 +87,12 @@ class Candidate:
             for message, count in counts.items()
         ]
 
-    def row(
-        self, best: Candidate, splits: list[Split], scoring: str, confidence: float
-    ) -> dict:
+    def row(self, score: Interval, difference: Interval) -> dict:
         """Return the row of the candidate in the table."""
         extraction, results = self.extraction, self.results
-        score = score_interval(self.scores, splits, scoring, confidence)
-        difference = corrected_interval(self.scores - best.scores, splits, confidence)
         params = [result.params for result in results]
         chosen = Counter(map(repr, params))
-        n_tested = sum(len(test) for _, test in splits)
+        n_tested = sum(len(result.predictions) for result in results)
         predict_seconds = sum(result.predict_seconds for result in results)
         row = {
             **{name: getattr(self, name) for name in _IDENTITY},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Iterator
 from itertools import groupby
 from numbers import Integral, Real
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.metrics import check_scoring
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -20,21 +21,26 @@ from sktl._validate_params import validate_params
 from sktl.engine import resolve_device
 from sktl.exceptions import DuplicateImagesWarning
 from sktl.images import ImageRows
-from sktl.model_selection._candidates import BASELINES, make_candidates
+from sktl.model_selection._candidates import BASELINES, Candidate, make_candidates
 from sktl.model_selection._comparison import Comparison
 from sktl.model_selection._cross_validation import (
     NestedCrossValidation,
+    Split,
+    SplitResult,
     make_splits,
-    name_of_score,
     read_targets,
 )
 from sktl.model_selection._duplicates import (
+    DuplicatePair,
     describe_contradictions,
     describe_leakage,
-    duplicate_groups,
+    duplicate_pairs,
+    groups_of,
     join_groups,
 )
 from sktl.model_selection._extractors import extract, make_extractors
+from sktl.model_selection._more_labels import measure_label_curve
+from sktl.model_selection._scores import read_scoring
 
 
 @validate_params(
@@ -50,7 +56,7 @@ def compare(
     X,
     y,
     *,
-    backbones=("efficientnet_lite0",),
+    backbones=("efficientnet_lite0", "pocket"),
     heads=None,
     unfreeze=(1,),
     baselines=BASELINES,
@@ -66,6 +72,7 @@ def compare(
     duplicates="warn",
     scoring=None,
     confidence=0.95,
+    label_curve=True,
     refit=True,
     cache="session",
     device="auto",
@@ -85,7 +92,7 @@ def compare(
         Arrays, paths, encoded bytes, PIL images or flattened rows.
     y : array-like of shape (n_samples,)
         Classes or numbers.
-    backbones : sequence, default=("efficientnet_lite0",)
+    backbones : sequence, default=("efficientnet_lite0", "pocket")
         Names of networks, modules, or ``PretrainedFeatures`` objects, which keep all
         their settings.
     heads : sequence or None, default=None
@@ -124,9 +131,14 @@ def compare(
         What to do about copies and near-copies (see :func:`duplicate_groups`): warn
         if they are on both sides of a split, keep them together, or skip the search.
     scoring : str, callable or None, default=None
-        The score. None is accuracy, or R² for numbers.
+        The score. None is accuracy, or R² for numbers. ``"f1"``, ``"precision"``,
+        ``"recall"`` and ``"jaccard"`` are those of class 1 if the classes are 0 and 1
+        (or -1 and 1), and else the mean over all classes (``"f1_macro"``, ...).
     confidence : float, default=0.95
         The confidence of the intervals.
+    label_curve : bool, default=True
+        Whether to find out if more labels would help: the best head on frozen features
+        is fitted again to a half, a quarter and an eighth of each training part.
     refit : bool, default=True
         Whether to fit the best candidate to all images.
     n_jobs : int or None, default=None
@@ -166,6 +178,7 @@ def compare(
     """
     started = time.perf_counter()
     y, groups, task = read_targets(X, y, groups, task)
+    score_name, scorer = read_scoring(scoring, y, task)
     seed = int(check_random_state(random_state).randint(2**31 - 1000))
     splits = make_splits(y, groups, task, cv, n_repeats, seed)
     candidates = make_candidates(
@@ -187,24 +200,37 @@ def compare(
         fine_tuning=fine_tuning,
         image_shape=image_shape,
     )
+    pairs: list[DuplicatePair] = []
     copies, messages = None, []
     if duplicates != "ignore":
-        copies = duplicate_groups(X, image_shape=image_shape)
+        pairs = duplicate_pairs(X, image_shape=image_shape)
+        copies = groups_of(pairs, len(y))
         if duplicates == "group":
             groups = join_groups(groups, copies)
             splits = make_splits(y, groups, task, cv, n_repeats, seed)
         images = ImageRows.of(X, image_shape=image_shape)
-        messages = describe_leakage(copies, splits, images)
-        messages += describe_contradictions(copies, y, images)
+        messages = describe_leakage(pairs, splits, images)
+        messages += describe_contradictions(pairs, y, images)
     nested = NestedCrossValidation(
         task=task,
         classes=np.unique(y) if task == "classification" else None,
-        scorer=check_scoring(candidates[0].model, scoring),
+        scorer=scorer,
         inner_cv=inner_cv,
         seed=seed,
     )
 
-    best, best_features = candidates[0], None
+    def fit(candidate: Candidate, given, some: list[Split]) -> Iterator[SplitResult]:
+        """Yield the results of a candidate on splits, in their order."""
+        tuned = candidate.strategy == "fine-tuned"
+        on_gpu = tuned and resolve_device(device) != "cpu"
+        return Parallel(1 if on_gpu else n_jobs, return_as="generator")(
+            delayed(nested.on_split)(
+                candidate.model, candidate.grid, given, y, groups, split
+            )
+            for split in some
+        )
+
+    leaders: dict[str, tuple[Candidate, Any]] = {}  # of each strategy, with features
     n_fits = len(candidates) * len(splits)
     with tqdm(total=n_fits, disable=verbose < 1, desc="compare") as bar:
         for transformer, sharing in groupby(candidates, attrgetter("features")):
@@ -214,23 +240,17 @@ def compare(
             for candidate in sharing:
                 bar.set_postfix_str(candidate.name)
                 candidate.extraction = extraction
-                tuned = candidate.strategy == "fine-tuned"
-                on_gpu = tuned and resolve_device(device) != "cpu"
-                run = Parallel(1 if on_gpu else n_jobs, return_as="generator")
-                for result in run(
-                    delayed(nested.on_split)(
-                        candidate.model, candidate.grid, features, y, groups, split
-                    )
-                    for split in splits
-                ):
+                for result in fit(candidate, features, splits):
                     candidate.results.append(result)
                     bar.update()
-                if candidate is best or candidate.rank > best.rank:
-                    best, best_features = candidate, features
+                leader, _ = leaders.get(candidate.strategy, (candidate, None))
+                if candidate is leader or candidate.rank > leader.rank:
+                    leaders[candidate.strategy] = candidate, features
 
     for message in messages:
         warnings.warn(message, DuplicateImagesWarning, stacklevel=3)
-    candidates.sort(key=lambda candidate: -candidate.rank)
+    candidates.sort(key=attrgetter("rank"), reverse=True)
+    best = candidates[0]
     comparison = Comparison(
         y_=y,
         classes_=nested.classes,
@@ -238,17 +258,17 @@ def compare(
         tested_=np.isin(
             np.arange(len(y)), np.concatenate([test for _, test in splits])
         ),
+        duplicate_pairs_=pairs,
         duplicate_groups_=copies,
         best_name_=best.name,
         warnings_=messages,
-        scoring=name_of_score(scoring, task),
+        scoring=score_name,
         task=task,
         confidence=confidence,
+        grouped_=groups is not None,
     )
     for candidate in candidates:
         name = candidate.name
-        row = candidate.row(best, splits, comparison.scoring, confidence)
-        comparison.table.append(row)
         comparison.scores_[name] = candidate.scores
         comparison.predictions_[name] = candidate.held_out(
             "predictions", splits, np.zeros_like(y)
@@ -258,10 +278,29 @@ def compare(
             comparison.probabilities_[name] = candidate.held_out(
                 "probabilities", splits, np.full((len(y), given.shape[1]), np.nan)
             )
-        comparison.estimators_[name] = candidate.estimator(row["params"])
         comparison.warnings_ += candidate.warnings()
+    for candidate in candidates:
+        name = candidate.name
+        row = candidate.row(
+            comparison.interval(name), comparison.difference(name, best.name)
+        )
+        comparison.table.append(row)
+        comparison.estimators_[name] = candidate.estimator(row["params"])
+    if label_curve and "frozen" in leaders:
+        leader, features = leaders["frozen"]
+        comparison.label_curve_ = measure_label_curve(
+            leader,
+            lambda some: list(fit(leader, features, some)),
+            y,
+            splits,
+            task=task,
+            scoring=score_name,
+            confidence=confidence,
+            grouped=groups is not None,
+        )
     if refit:
-        model, params = nested.fit(best.model, best.grid, best_features, y, groups)
+        _, features = leaders[best.strategy]
+        model, params = nested.fit(best.model, best.grid, features, y, groups)
         if best.extraction is not None:
             # Fitted steps make a fitted pipeline.
             model = Pipeline([("features", best.extraction.transformer), *model.steps])

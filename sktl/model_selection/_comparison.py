@@ -11,12 +11,15 @@ import numpy as np
 
 from sktl._extras import import_extra
 from sktl._wording import cost, points
-from sktl.model_selection._cross_validation import (
+from sktl.model_selection._cross_validation import Split
+from sktl.model_selection._intervals import (
     Interval,
-    Split,
-    corrected_interval,
-    is_at_most_one,
+    difference_interval,
+    score_interval,
 )
+from sktl.model_selection._duplicates import DuplicatePair
+from sktl.model_selection._more_labels import LabelCurve
+from sktl.model_selection._scores import is_at_most_one
 
 # Distinct to the colour-blind, in print and on a dark page (Okabe and Ito).
 _COLORS = {"baseline": "#999999", "frozen": "#0072B2", "fine-tuned": "#D55E00"}
@@ -112,9 +115,9 @@ class Comparison(ResultTable):
         The targets, and the classes (None for numbers).
     splits_ : list of (train, test)
         The rows of each split.
-    duplicate_groups_ : ndarray of int or None
-        Copies among the images (see :func:`duplicate_groups`); None with
-        ``duplicates="ignore"``.
+    duplicate_pairs_, duplicate_groups_ : list of tuple, ndarray of int or None
+        Copies among the images, as from :func:`duplicate_pairs` and
+        :func:`duplicate_groups`; empty and None with ``duplicates="ignore"``.
     best_name_ : str
         The candidate with the highest mean score.
     best_estimator_, best_params_ : estimator and dict
@@ -126,15 +129,24 @@ class Comparison(ResultTable):
         Warnings about copies, and those raised by fits, with candidate and count.
     scoring, task : str
         The score, and ``"classification"`` or ``"regression"``.
+    label_curve_ : object or None
+        The scores of the best head on frozen features by the number of labels:
+        ``name``, ``sizes``, ``scores`` and ``gain``, the interval of what the last
+        doubling brought; ``str`` says it in words. None if there are too few labels.
+    grouped_ : bool
+        Whether images were kept together in groups.
     confidence, seconds_ : float
         The confidence of all intervals, and the time for the whole comparison.
 
     Notes
     -----
-    Intervals and p-values come from the corrected resampled t test of Nadeau and
-    Bengio, since training sets of different splits overlap. They hold for one pair and
-    do not account for luck in picking the best of many. Where parameters such as ``C``
-    are chosen, scores are those of a nested cross-validation.
+    Intervals allow for training sets that overlap. An accuracy counts images: its
+    interval is Wilson's, and that of a difference comes from the images that only one
+    of the two gets right, with two thirds of the images tested. Other scores, and
+    images in groups, have the corrected resampled t test of Nadeau and Bengio, but no
+    narrower intervals than that. The guide says how often they hold the truth. They
+    are for one pair and do not account for luck in picking the best of many. Where
+    parameters such as ``C`` are chosen, scores are those of a nested cross-validation.
     """
 
     table: list[dict] = field(default_factory=list)
@@ -145,6 +157,7 @@ class Comparison(ResultTable):
     y_: np.ndarray
     classes_: np.ndarray | None
     splits_: list[Split]
+    duplicate_pairs_: list[DuplicatePair] = field(default_factory=list)
     duplicate_groups_: np.ndarray | None
     best_name_: str
     best_estimator_: Any = field(init=False)
@@ -154,6 +167,8 @@ class Comparison(ResultTable):
     scoring: str
     task: str
     confidence: float
+    grouped_: bool = False
+    label_curve_: LabelCurve | None = None
     seconds_: float = 0.0
 
     _columns: ClassVar[list[Column]] = [
@@ -170,20 +185,48 @@ class Comparison(ResultTable):
         ("model_kb", "model kB", cost),
     ]
 
+    def interval(self, name: str) -> Interval:
+        """Return the score of a candidate with ``mean``, ``low`` and ``high``.
+
+        The name is that of the table.
+        """
+        return score_interval(
+            self._scores(name),
+            self.splits_,
+            self.scoring,
+            self.confidence,
+            grouped=self.grouped_,
+        )
+
     def difference(self, first: str, second: str) -> Interval:
         """Return how much better the first candidate is than the second.
 
         Names are those of the table. Returns ``mean``, ``low``, ``high``, ``p_value``.
         """
-        for name in (first, second):
-            if name not in self.scores_:
-                raise ValueError(
-                    f"{name!r} was not compared. Names are "
-                    f"{', '.join(map(repr, self.scores_))}."
-                )
-        return corrected_interval(
-            self.scores_[first] - self.scores_[second], self.splits_, self.confidence
+        differences = self._scores(first) - self._scores(second)
+        if first == second:
+            return Interval(0.0, 0.0, 0.0, 1.0)
+        is_right, other_is_right = (
+            (self.predictions_[name] == self.y_)[self.tested_]
+            for name in (first, second)
         )
+        return difference_interval(
+            differences,
+            self.splits_,
+            self.scoring,
+            self.confidence,
+            grouped=self.grouped_,
+            apart=float(np.mean(is_right != other_is_right)),
+        )
+
+    def _scores(self, name: str) -> np.ndarray:
+        """Return the scores of a candidate on each split."""
+        if name not in self.scores_:
+            raise ValueError(
+                f"{name!r} was not compared. Names are "
+                f"{', '.join(map(repr, self.scores_))}."
+            )
+        return self.scores_[name]
 
     def plot(self, ax=None) -> Any:
         """Draw the scores with their intervals, the best on top, and return the axes.
@@ -200,7 +243,7 @@ class Comparison(ResultTable):
             bars[row["strategy"]] = ax.errorbar(
                 row["score"],
                 place,
-                xerr=np.nan_to_num(np.abs(ends - row["score"])),
+                xerr=np.abs(ends - row["score"]),  # NaN draws no bar
                 fmt="o",
                 color=_COLORS[row["strategy"]],
                 capsize=3,
@@ -232,6 +275,8 @@ class Comparison(ResultTable):
         for untrained in baselines:
             if untrained["baseline"] == "untrained":
                 sentences += self._near_or_far(frozen, untrained)
+        if self.label_curve_ is not None:
+            sentences.append(f"{self.label_curve_}")
         return sentences
 
     def summary(self) -> str:
@@ -282,14 +327,12 @@ class Comparison(ResultTable):
 
     def _strategy(self, frozen: dict, tuned: dict) -> str:
         """Recommend a strategy, with reason and cost."""
-        gain = self.difference(tuned["name"], frozen["name"])
-        is_certain = self._is_certain(gain.p_value)
-        if is_certain and gain.mean > 0:
-            text, better, other = "Recommended: fine-tuning.", tuned, frozen
-        else:
-            text, better, other = "Recommended: frozen features.", frozen, tuned
+        better, other, strategy = frozen, tuned, "frozen features"
+        if self.table[0] is tuned:
+            better, other, strategy = tuned, frozen, "fine-tuning"
         gain = self.difference(better["name"], other["name"])
-        if is_certain:
+        text = f"Recommended: {strategy}."
+        if self._is_certain(gain.p_value):
             text += (
                 f" {better['name']} is {self._amount(gain.mean)} better than "
                 f"{other['name']} ({self._range(gain)})."
@@ -305,9 +348,11 @@ class Comparison(ResultTable):
     def _near_or_far(self, frozen: list[dict], untrained: dict) -> list[str]:
         """Say how close the images are to what the network knows."""
         backbone = untrained["backbone"]
-        trained = next((row for row in frozen if row["backbone"] == backbone), None)
-        if trained is None or not is_at_most_one(self.scoring):
+        same = [row for row in frozen if row["backbone"] == backbone]
+        if not same or not is_at_most_one(self.scoring):
             return []
+        # The same head, if it was compared, so that only the weights differ.
+        trained = min(same, key=lambda row: row["head"] != untrained["head"])
         gain = self.difference(trained["name"], untrained["name"])
         if gain.mean <= 0 or not self._is_certain(gain.p_value):
             return [

@@ -1,4 +1,4 @@
-"""Cross-validation: targets, splits, one split of one candidate, and intervals."""
+"""Cross-validation: targets, splits, and one split of one candidate."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy import stats
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import (
     GridSearchCV,
@@ -32,14 +31,6 @@ from sktl._blas import one_blas_thread
 from sktl.engine import images_embedded
 
 Split = tuple[np.ndarray, np.ndarray]
-
-# Scores that are at most 1, by the start of their names.
-_AT_MOST_ONE = (
-    *("accuracy", "balanced_accuracy", "top_k_accuracy", "f1", "precision", "recall"),
-    *("jaccard", "roc_auc", "average_precision", "r2", "R²", "matthews_corrcoef"),
-    *("explained_variance", "d2_", "adjusted_", "v_measure"),
-)
-_SHARES_OF_IMAGES = ("accuracy", "balanced_accuracy", "top_k_accuracy")
 
 
 def read_targets(X, y, groups, task: str) -> tuple[np.ndarray, np.ndarray | None, str]:
@@ -64,17 +55,6 @@ def read_targets(X, y, groups, task: str) -> tuple[np.ndarray, np.ndarray | None
     if len(np.unique(y)) < 2:
         raise ValueError(f"y has only one class, {y[0]!r}. Add images of others.")
     return y, groups, "classification"
-
-
-def name_of_score(scoring, task: str) -> str:
-    """Return the name of a score for a table."""
-    if scoring is None:
-        return "accuracy" if task == "classification" else "R²"
-    return (
-        scoring
-        if isinstance(scoring, str)
-        else getattr(scoring, "__name__", str(scoring))
-    )
 
 
 def make_splits(
@@ -222,72 +202,3 @@ class NestedCrossValidation:
         found = np.zeros((len(given), len(self.classes)))
         found[:, np.searchsorted(self.classes, fitted.classes_)] = given
         return found
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over splits with its confidence interval.
-
-    ``p_value`` is two-sided, for the hypothesis that the mean is 0.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-
-
-def corrected_interval(
-    scores, splits: list[Split], confidence: float = 0.95
-) -> Interval:
-    """Return mean and interval of scores, by the corrected resampled t test.
-
-    Training sets of different folds overlap, so their scores are not independent and
-    the usual standard error is far too small. Nadeau and Bengio's correction adds the
-    share of the test set to it: https://doi.org/10.1023/A:1024068626366.
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-    n, mean = len(scores), float(scores.mean())
-    if n < 2 or not np.isfinite(scores).all():
-        return Interval(mean, np.nan, np.nan, np.nan)
-    if np.ptp(scores) == 0:
-        same = float(scores[0])
-        return Interval(same, same, same, 1.0 if same == 0 else 0.0)
-    n_train, n_test = _mean_sizes(splits)
-    error = float(np.sqrt(scores.var(ddof=1) * (1 / n + n_test / n_train)))
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
-    p_value = float(2 * stats.t.sf(abs(mean) / error, n - 1))
-    return Interval(mean, mean - half, mean + half, p_value)
-
-
-def score_interval(
-    scores, splits: list[Split], scoring: str, confidence: float = 0.95
-) -> Interval:
-    """Return mean and interval of scores, cut off at the best possible score.
-
-    If all folds agree, they say nothing about the spread. The interval of a share of
-    images then follows from the number of images alone.
-    """
-    found = corrected_interval(scores, splits, confidence)
-    if found.low == found.high and scoring.startswith(_SHARES_OF_IMAGES):
-        n_train, n_test = _mean_sizes(splits)
-        n = round(min(n_train + n_test, n_test * len(scores)))
-        right = stats.binomtest(round(found.mean * n), n)
-        low, high = right.proportion_ci(confidence, method="wilson")
-        found = replace(found, low=float(low), high=float(high))
-    if is_at_most_one(scoring) and found.high > 1:
-        return replace(found, high=1.0)
-    return found
-
-
-def is_at_most_one(scoring: str) -> bool:
-    """Tell whether 1 is the best value of a score, by its name."""
-    return scoring.startswith(_AT_MOST_ONE)
-
-
-def _mean_sizes(splits: list[Split]) -> tuple[float, float]:
-    """Return the mean sizes of the training and test parts."""
-    return (
-        float(np.mean([len(train) for train, _ in splits])),
-        float(np.mean([len(test) for _, test in splits])),
-    )

@@ -125,6 +125,7 @@ def rank_backbones(
         groups=groups,
         duplicates="ignore",
         scoring=scoring,
+        label_curve=False,
         refit=False,
         n_jobs=n_jobs,
         random_state=random_state,

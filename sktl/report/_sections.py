@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.metrics import precision_recall_fscore_support
-from sklearn.model_selection import StratifiedShuffleSplit, learning_curve
 
-from sktl._wording import points
 from sktl.exceptions import ActivationMapError
 from sktl.images import ImageRows
 from sktl.inspection import (
@@ -30,6 +28,7 @@ def data_section(
     images: ImageRows,
     y: np.ndarray,
     copies: np.ndarray | None,
+    pairs: Sequence[tuple],
     test_y: np.ndarray | None,
     skipped: Sequence[str],
     unreadable: Sequence[str],
@@ -53,22 +52,26 @@ def data_section(
         "n_images": len(y),
         "n_test": 0 if test_y is None else len(test_y),
         "classes": classes,
-        "copies": None if copies is None else _copies(pictures, copies),
+        "copies": None if copies is None else _copies(pictures, copies, pairs),
         "skipped": skipped,
         "unreadable": unreadable,
     }
 
 
-def _copies(pictures: Pictures, groups: np.ndarray) -> dict:
+def _copies(pictures: Pictures, groups: np.ndarray, pairs: Sequence[tuple]) -> dict:
     """Return how many images have copies, and some of them."""
     sizes = np.bincount(groups)
     largest = np.argsort(-sizes, kind="stable")
     largest = largest[sizes[largest] > 1]
-    shown = [np.flatnonzero(groups == group) for group in largest[:_MOST_COPIES]]
+    shown = []
+    for group in largest[:_MOST_COPIES]:
+        kinds = {kind for first, _, kind, _ in pairs if groups[first] == group}
+        rows = np.flatnonzero(groups == group)
+        shown.append((len(rows), sorted(kinds), [pictures[i] for i in rows[:4]]))
     return {
         "n_groups": len(largest),
         "n_images": sizes[largest].sum(),
-        "groups": [(len(rows), [pictures[i] for i in rows[:4]]) for rows in shown],
+        "groups": shown,
     }
 
 
@@ -86,7 +89,6 @@ def ranking_section(comparison) -> dict:
         "high": high,
         "width": _BAR_WIDTH,
         "x": _BAR_MARGIN + room * (ends - low) / max(high - low, 1e-9),
-        "flat": (ends[:, 0] == ends[:, 2]).any(),
     }
 
 
@@ -151,41 +153,3 @@ def activation_section(model, images: ImageRows, y: np.ndarray) -> dict:
     except ActivationMapError as error:
         return {"reason": str(error)}
     return {"reason": None, "display": display, "pictures": Pictures(images)}
-
-
-def labels_section(head, embeddings: np.ndarray, y: np.ndarray) -> dict | None:
-    """Return scores by number of labels; None if there are too few to split.
-
-    Frozen embeddings do not depend on the labels, so only the head is fitted again.
-    """
-    counts = np.unique(y, return_counts=True)[1]
-    n_test = max(len(counts), min(600, len(y) // 5))
-    n_train = min(2400, len(y) - n_test)
-    sizes = [n_train // 8, n_train // 4, n_train // 2, n_train]
-    sizes = [n for n in sizes if n >= 3 * len(counts)]
-    if counts.min() < 5 or len(sizes) < 2:
-        return None
-    draws = StratifiedShuffleSplit(
-        8, train_size=n_train, test_size=n_test, random_state=0
-    )
-    _, _, scores = learning_curve(head, embeddings, y, train_sizes=sizes, cv=draws)
-    return {"sizes": sizes, "scores": scores, "n_classes": len(counts)}
-
-
-def more_labels(labels: dict) -> str:
-    """Say what more labels would bring."""
-    sizes, scores = labels["sizes"], labels["scores"]
-    gains = scores[-1] - scores[-2]
-    gain, error = gains.mean(), gains.std(ddof=1) / np.sqrt(len(gains))
-    step = (
-        f"Going from {sizes[-2]} to {sizes[-1]} labelled images took the score from "
-        f"{scores[-2].mean():.3f} to {scores[-1].mean():.3f}"
-    )
-    if gain + 2 * error < 0.01:
-        return f"{step}: more labels of the same kind would bring little."
-    if gain < 2 * error:
-        return f"{step}, which could be chance: more labels may or may not help."
-    return (
-        f"{step}: twice as many labels may bring up to {points(gain)} more, usually "
-        "about half of that."
-    )

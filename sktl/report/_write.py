@@ -16,9 +16,7 @@ from sktl.report._page import render
 from sktl.report._sections import (
     activation_section,
     data_section,
-    labels_section,
     map_section,
-    more_labels,
     ranking_section,
     results_section,
 )
@@ -91,9 +89,7 @@ def write_comparison_report(
                 f"On the {len(right)} images of the test folder, which played no part "
                 f"in any choice, its accuracy is {right.mean():.3f}.",
             )
-        # The mistakes shown are those of the best candidate with a network.
-        names = [r["name"] for r in comparison.table if r["strategy"] != "baseline"]
-        subject = names[0] if names else comparison.best_name_
+        subject = comparison.best_name_
         tested = np.flatnonzero(comparison.tested_)
         shares = comparison.probabilities_.get(subject)
         predictions = Predictions.of(
@@ -103,25 +99,21 @@ def write_comparison_report(
             None if shares is None else shares[tested],
             labels=comparison.classes_,
         )
-        evidence = labels = None
+        evidence = None
         name, model = _explained(comparison, X, y)
         if model is not None:
             embeddings = embeddings_of(model, X)
             wrong = tested[predictions.wrong]
             evidence = _evidence(name, model, embeddings, images, y, wrong)
-            if _is_linear_pipeline(model):
-                labels = labels_section(model.steps[-1][1], embeddings, y)
-        if labels is not None:
-            reasons.append(more_labels(labels))
-        copies = comparison.duplicate_groups_
+        copies = comparison.duplicate_groups_, comparison.duplicate_pairs_
         test_y = None if test is None else np.asarray(test[1])
         page = {
             "answer": {"verdict": verdict, "reasons": reasons},
-            "data": data_section(images, y, copies, test_y, skipped, unreadable),
+            "data": data_section(images, y, *copies, test_y, skipped, unreadable),
             "ranking": ranking_section(comparison),
             "results": results_section(predictions, model=subject),
             "evidence": evidence,
-            "labels": labels,
+            "labels": comparison.label_curve_,
             "code": code,
         }
         question = "Can these images be classified?"
@@ -194,7 +186,7 @@ def write_model_report(
                     "of these."
                 ],
             },
-            "data": data_section(images, y, None, None, skipped, unreadable),
+            "data": data_section(images, y, None, (), None, skipped, unreadable),
             "ranking": None,
             "results": results_section(predictions, model="the model"),
             "evidence": _evidence("the model", model, embeddings, images, y, wrong),
@@ -226,8 +218,8 @@ def _explained(comparison, X, y) -> tuple:
     """Return the name of the best network that can be explained, and it, fitted.
 
     A linear head on frozen features is fitted quickly, since its embeddings are in
-    the cache, and its scores can be split up; fine-tuned networks are shown only if
-    the comparison has fitted one.
+    the cache, and its scores can be split up, so it stands in for other heads on the
+    same features; fine-tuned networks are shown only if the comparison has fitted one.
     """
     top = comparison.table[0]
     best = getattr(comparison, "best_estimator_", None)
@@ -235,7 +227,8 @@ def _explained(comparison, X, y) -> tuple:
     if best is None or (top["strategy"] == "frozen" and not _is_linear_pipeline(best)):
         for row in comparison.table:
             linear = row["head"] in ("logistic", "linear_svc", "LogisticRegression")
-            if row["strategy"] == "frozen" and linear:
+            same = top["backbone"] in (None, row["backbone"])
+            if row["strategy"] == "frozen" and linear and same:
                 return row["name"], clone(comparison.estimators_[row["name"]]).fit(X, y)
     return top["name"], best
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sktl import PretrainedFeatures
 from sktl.persistence import describe_model, load_model
 from tests.cli.digit_files import save_digits
 
@@ -238,6 +239,35 @@ def test_compare_in_words(run, digit_folder):
     assert max(map(len, result.stdout.splitlines()[:12])) <= 80
 
 
+@pytest.mark.parametrize("size", [(), ("--image-size", "40")])
+def test_terminal_gives_all_the_advice(run, digit_folder, size):
+    args = ("compare", digit_folder, "-b", "lenet5", "--cv", "2", "--max-epochs", "1")
+    said = " ".join(run(*args, *size).stdout.split())
+    answer = run(*args, *size, "--json", json_output=True)
+    for words in ("Best: ", "with random weights", "Going from 6 to 12 labelled"):
+        assert words in said
+        assert words in " ".join(answer["advice"])
+    if "No pretrained network" not in said:
+        assert "Recommended: " in said
+
+
+def test_compare_ranks_the_default_backbone_beside_pocket(
+    run, digit_folder, monkeypatch
+):
+    import sktl.model_selection
+
+    asked = []
+
+    def remember(X, y, **settings):
+        asked.append(settings["backbones"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(sktl.model_selection, "compare", remember)
+    run("compare", digit_folder)
+    run("compare", digit_folder, "-b", "lenet5")
+    assert asked == [[PretrainedFeatures().backbone, "pocket"], ["lenet5"]]
+
+
 def test_weights_of_several_networks_need_names(run, digit_folder):
     args = (
         "compare",
@@ -278,6 +308,21 @@ def test_compare_and_train_write_the_page_and_the_model(run, digit_folder, tmp_p
     assert "load_image_folder" in text
 
 
+def test_page_and_saved_model_name_the_same_winner(run, digit_folder, tmp_path):
+    page, model = tmp_path / "page.html", tmp_path / "m.sktl"
+    answer = run(
+        "train", digit_folder, "-b", "lenet5", "--cv", "2", "--strategy", "auto",
+        "--max-epochs", "1", "--report", page, "-o", model, "--json", json_output=True,
+    )  # fmt: skip
+    best, found = answer["best"], describe_model(model)
+    assert found["metadata"]["name"] == best == answer["table"][0]["name"]
+    is_tuned = "FineTunedClassifier" in found["estimator"]
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert f"Best: {best}, " in text
+    assert f"Predictions of {best} for" in text
+    assert f"Recommended: {'fine-tuning' if is_tuned else 'frozen features'}." in text
+
+
 def test_code_in_the_page_runs(run, digit_folder, tmp_path):
     page = tmp_path / "page.html"
     answer = run(
@@ -307,19 +352,35 @@ def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
     assert result.exit_code == 1
     assert "colors" in result.stdout
     assert "No model was saved" in result.stderr
-    assert page.exists()
+    assert "Predictions of pixels + svc for 24 images" in page.read_text(
+        encoding="utf-8"
+    )
     assert not model.exists()
 
 
 @pytest.mark.slow
-def test_demo_compares_and_writes_the_page(run, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "first", "named"),
+    [
+        ("digits", "from sklearn.datasets import load_digits", "handwritten digits"),
+        ("shapes", "from sktl.datasets import make_shapes", "drawn on photographs"),
+    ],
+)
+def test_demo_compares_and_writes_the_page(task, first, named, run, tmp_path):
+    page = tmp_path / "demo.html"
     answer = run(
-        "demo", "--n-images", "200", "--report", tmp_path / "demo.html", "--json",
+        "demo", task, "--n-images", "100", "--report", page, "--json",
         json_output=True,
     )  # fmt: skip
+    assert answer["images"] == 100
     assert {row["strategy"] for row in answer["table"]} == {
         "baseline",
         "frozen",
         "fine-tuned",
     }
-    assert "handwritten digits" in (tmp_path / "demo.html").read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert named in text
+    loader = text[text.index(first) : text.index("from sktl.model_selection")]
+    names = {}
+    exec(compile(loader, "report", "exec"), names)
+    assert len(names["X"]) == len(names["y"]) == 100

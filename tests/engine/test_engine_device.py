@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 
+from sktl import FineTunedClassifier, PretrainedFeatures
 from sktl.engine import _device, _search_workers, resolve_device, resolve_engine
 from sktl.exceptions import MissingExtraError
 
@@ -59,6 +60,20 @@ def test_automatic_precision_follows_the_processor(monkeypatch):
     assert resolve_engine("torch", "cpu", "auto")[1] == "bfloat16"
     monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda: False)
     assert resolve_engine("torch", "cpu", "auto")[1] == "float32"
+
+
+@pytest.mark.parametrize("kind", [PretrainedFeatures, FineTunedClassifier])
+def test_slow_bfloat16_is_warned_of_once(monkeypatch, digits, kind):
+    estimator = kind("lenet5", precision="bfloat16", device="cpu")
+    X, y = digits
+    for is_fast in (True, False):
+        monkeypatch.setattr(_device, "_cpu_has_bfloat16", lambda fast=is_fast: fast)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator.fit(X[:40], y[:40])
+        messages = [text for w in caught if "bfloat16" in (text := str(w.message))]
+        assert len(messages) == (not is_fast)
+    assert "precision='auto'" in messages[0]
 
 
 @on_cpu

@@ -92,7 +92,10 @@ def test_image_and_table_in_one_column_transformer(stripe_paths):
 def test_union_of_two_backbones(stripes):
     X, y = stripes
     union = FeatureUnion(
-        [("small", PretrainedFeatures("lenet5")), ("large", PretrainedFeatures("pocket"))]
+        [
+            ("small", PretrainedFeatures("lenet5")),
+            ("large", PretrainedFeatures("pocket")),
+        ]
     )
     embeddings = union.fit_transform(X)
     assert embeddings.shape[1] == len(union.get_feature_names_out())
@@ -112,7 +115,9 @@ def test_pipeline_memory(stripes, tmp_path):
 
 def test_fitted_pipeline_predicts_in_a_fresh_process(stripes, tmp_path):
     X, y = stripes
-    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(X, y)
+    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(
+        X, y
+    )
     joblib.dump(model, tmp_path / "model.joblib")
     np.save(tmp_path / "X.npy", X)
     code = (
@@ -130,7 +135,9 @@ def test_fitted_pipeline_predicts_in_a_fresh_process(stripes, tmp_path):
 def test_skops_saves_and_loads_without_pickle(stripes, tmp_path):
     sio = pytest.importorskip("skops.io")
     X, y = stripes
-    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(X, y)
+    model = make_pipeline(PretrainedFeatures("pocket"), StandardScaler(), SVC()).fit(
+        X, y
+    )
     sio.dump(model, tmp_path / "model.skops")
     unknown = sio.get_untrusted_types(file=tmp_path / "model.skops")
     assert all(name.startswith("sktl.") for name in unknown)

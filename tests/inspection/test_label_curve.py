@@ -95,6 +95,27 @@ def test_scores_equal_a_fit_by_hand():
     assert display.score_name == "f1 macro"
 
 
+def test_scores_of_one_class_are_means_over_named_classes():
+    settings = {"n_labels": [2, 8], "cv": 3}
+    display = LabelCurveDisplay.from_estimator(
+        LogisticRegression(), X, Y, scoring="f1", **settings
+    )
+    expected = LabelCurveDisplay.from_estimator(
+        LogisticRegression(), X, Y, scoring="f1_macro", **settings
+    )
+    scores = "LogisticRegression"
+    assert_allclose(display.scores[scores], expected.scores[scores])
+    assert display.score_name == "f1 macro"
+
+
+def test_bands_hold_only_possible_scores():
+    scores = {"model": np.array([[0.4, 1.0, 1.0]] * 2)}  # 0.8 ± 0.28
+    for name, highest in {"accuracy": 1.0, "score of my own": 1.083}.items():
+        display = LabelCurveDisplay(np.array([1, 5]), scores, score_name=name).plot()
+        ends = display.bands_["model"].get_paths()[0].vertices[:, 1]
+        assert ends.max() == pytest.approx(highest, abs=1e-3)
+
+
 def test_same_seed_same_scores_with_any_n_jobs():
     with parallel_config("threading"):  # processes take seconds to start
         one, two = (

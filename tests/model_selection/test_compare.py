@@ -1,5 +1,6 @@
 """compare: fair splits, nested choices, honest numbers, errors before the work."""
 
+import inspect
 import pickle
 import warnings
 
@@ -273,6 +274,17 @@ def test_copies_with_different_labels_are_warned_of(digits):
         compare(X, y, **{**QUICK, "duplicates": "group"})
 
 
+def test_mirror_images_with_different_labels_may_be_right(digits):
+    X, y = digits
+    mirror_images = X[:10].reshape(-1, 8, 8)[:, :, ::-1].reshape(10, 64)
+    X, y = np.concatenate([X, mirror_images]), np.append(y, (y[:10] + 1) % 4)
+    with pytest.warns(DuplicateImagesWarning, match="left and right hands"):
+        found = compare(X, y, **{**QUICK, "duplicates": "group"})
+    kinds = {pair.kind for pair in found.duplicate_pairs_}
+    assert kinds == {"mirrored"}
+    assert "copies have different labels: row" in found.warnings_[0]
+
+
 def test_warnings_of_fits_are_collected(digits):
     X, y = digits
     head = LogisticRegression(max_iter=1)
@@ -322,9 +334,11 @@ def test_splits_that_leave_images_out(digits):
     cv = [(np.arange(60), np.arange(60, 90))]
     found = compare(X, y, **{**QUICK, "cv": cv})
     assert found.tested_.sum() == 30
-    assert np.isnan(found.table[0]["low"])
+    assert 0.7 < found.table[0]["low"] < 0.9  # Wilson's, of 20 images
     assert "1 split:" in repr(found)
-    assert "There is no confidence interval" in found.summary()
+    r2 = compare(X, y + 0.5, **{**QUICK, "heads": ["ridge"], "cv": cv})
+    assert np.isnan(r2.table[0]["low"])
+    assert "There is no confidence interval" in r2.summary()
 
 
 def test_undefined_scores_come_last(digits):
@@ -430,3 +444,54 @@ def test_custom_splitter_is_used_as_it_is(digits):
     for (train, test), expected in zip(found.splits_, cv.split(X), strict=True):
         assert_array_equal(train, expected[0])
         assert_array_equal(test, expected[1])
+
+
+@pytest.mark.parametrize("image_size", [None, 40])
+def test_prints_every_advice_whatever_the_size_of_images(digits, image_size):
+    X, y = digits
+    settings = {**QUICK, "unfreeze": ["head"], "baselines": ["untrained"]}
+    found = compare(
+        X,
+        y,
+        **settings,
+        image_size=image_size,
+        fine_tuning={"max_epochs": 1, "augment": "none"},
+    )
+    text = repr(found)
+    for words in ("Best: ", "Recommended: ", "with random weights", "Going from 40 to"):
+        assert words in text
+        assert words in found._repr_html_()
+
+
+def test_one_rule_decides_which_candidate_is_best(digits):
+    # Both strategies are right about every image: the simpler one is the best.
+    X, y = digits
+    found = compare(
+        X,
+        y,
+        **{**QUICK, "unfreeze": ["head"]},
+        fine_tuning={"max_epochs": 0, "augment": "none"},
+    )
+    rows = {row["strategy"]: row for row in found.table}
+    assert rows["fine-tuned"]["score"] == rows["frozen"]["score"] == 1
+    assert found.best_name_ == found.table[0]["name"] == rows["frozen"]["name"]
+    assert f"Best: {found.best_name_}" in found.summary()
+    assert "Recommended: frozen features" in found.summary()
+    assert found.best_estimator_.steps[0][0] == "features"
+
+
+def test_images_in_groups_have_wider_intervals(digits):
+    X, y = digits
+    head = LogisticRegression(C=1e-5)
+    settings = {**QUICK, "heads": [head], "cv": 5}
+    loose = compare(X, y, **settings)
+    grouped = compare(X, y, **settings, groups=np.arange(len(y)))
+    assert grouped.grouped_
+    assert not loose.grouped_
+    wide = [row["high"] - row["low"] for row in (loose.table[0], grouped.table[0])]
+    assert wide[0] < wide[1]
+
+
+def test_the_default_backbone_is_ranked_beside_pocket():
+    defaults = inspect.signature(compare).parameters["backbones"].default
+    assert defaults == (PretrainedFeatures().backbone, "pocket")

@@ -13,7 +13,6 @@ from sklearn.pipeline import make_pipeline
 
 from sktl import PretrainedFeatures
 from sktl.report import write_comparison_report, write_model_report
-from sktl.report._sections import labels_section, more_labels
 from tests.report.conftest import EVIL
 
 
@@ -182,38 +181,3 @@ def test_many_classes_have_no_matrix_but_their_confusions(html_of):
     html = html_of(y, shares)
     assert "Confusion matrix" not in html
     assert cells(html, "Most frequent confusions") == [["0", "7", "1", "50%"]]
-
-
-def test_more_labels_help_as_long_as_the_score_rises():
-    rng = np.random.default_rng(0)
-    y = np.arange(400) % 2
-    hard = rng.normal(size=(400, 60)) + 0.25 * y[:, None]
-    easy = rng.normal(size=(400, 3)) + 20 * y[:, None]
-    head = LogisticRegression()
-    found, sure = labels_section(head, hard, y), labels_section(head, easy, y)
-    assert found["sizes"] == [40, 80, 160, 320]
-    assert np.diff(found["scores"].mean(axis=1))[-1] > 0.01
-    assert "twice as many labels may bring" in more_labels(found)
-    assert sure["scores"].min() == 1
-    assert "bring little" in more_labels(sure)
-    assert labels_section(head, hard[:6], y[:6]) is None
-
-
-@pytest.mark.parametrize(
-    ("gains", "words"),
-    [
-        ([0.03] * 8, "may bring up to 3.0 points more"),
-        ([0.0, 0.002] * 4, "bring little"),
-        ([-0.02, 0.04] * 4, "could be chance"),
-    ],
-)
-def test_more_labels_in_words(gains, words):
-    scores = np.array([[0.8] * 8, 0.8 + np.array(gains)])
-    assert words in more_labels({"sizes": [20, 40], "scores": scores})
-
-
-def test_rare_classes_are_divided_too():
-    y = np.arange(6000) % 300
-    embeddings = np.random.default_rng(0).normal(size=(6000, 2))
-    found = labels_section(KNeighborsClassifier(1), embeddings, y)
-    assert found["sizes"][-1] == 2400
