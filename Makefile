@@ -14,7 +14,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(WORKERS)
 BENCHMARKS := search throughput end_to_end store scale startup decode \
 	throughput_pocket blas_threads finetune_speed transfer_digits
 ifdef SKTL_TEST_DATA
-BENCHMARKS += transfer_pocket frozen_features finetune_accuracy finetune_peers
+BENCHMARKS += transfer_pocket imagenet_samples throughput_lite frozen_features frozen_views finetune_accuracy \
+	finetune_peers
 endif
 
 .PHONY: demo test test-fast test-oldest coverage lint format docs docs-check bench clean

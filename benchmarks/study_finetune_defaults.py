@@ -51,6 +51,11 @@ VARIANTS = {
     "light, live": {"augment": "light", "n_views": None},
     "strong, 4 views": {"augment": "strong", "n_views": 4},
     "crop, 4 views": {"augment": {"crop": 0.75}, "n_views": 4},
+    "shift, 4 views": {"augment": {"shift": 0.1}, "n_views": 4},
+    "light and shift, 4 views": {
+        "augment": {"flip": 0.5, "crop": 0.75, "shift": 0.1},
+        "n_views": 4,
+    },
     "light, 4 views, lr=3e-3": {"augment": "light", "n_views": 4, "lr": 3e-3},
     "light, 8 views, 20 epochs": {"augment": "light", "n_views": 8, "max_epochs": 20},
 }

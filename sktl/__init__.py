@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _HOME_OF = {
+    "AugmentedEstimator": "sktl.features",
     "BackboneInfo": "sktl.backbones",
     "EmbeddingStore": "sktl.store",
     "FineTunedClassifier": "sktl.finetune",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from sktl.backbones import get_backbone as get_backbone
     from sktl.backbones import list_backbones as list_backbones
     from sktl.backbones import register_backbone as register_backbone
+    from sktl.features import AugmentedEstimator as AugmentedEstimator
     from sktl.features import PretrainedFeatures as PretrainedFeatures
     from sktl.finetune import FineTunedClassifier as FineTunedClassifier
     from sktl.finetune import FineTunedRegressor as FineTunedRegressor

@@ -8,6 +8,7 @@ SETS = {
     "cats_vs_dogs": "cats and dogs",
     "eurosat": "satellite tiles",
     "digits": "digits",
+    "mnist": "MNIST",
 }
 _HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
 
@@ -84,6 +85,17 @@ def _sets(result) -> list[dict]:
                 cells[title] = f"{100 * statistics.mean(values):.1f} %"
             if "seconds" in found:
                 cells[f"{title}: s"] = found["seconds"]
+        rows.append(cells)
+    return rows
+
+
+def _views(result) -> list[dict]:
+    """Accuracy with and without views, and the gain with its standard error."""
+    rows = []
+    for row in result["table"]:
+        cells = {key: row[key] for key in row if key not in ("draws", "gain", "error")}
+        more = f" ± {row['error']:.1f}" if "error" in row else ""
+        cells |= {"set": SETS[row["set"]], "gain": f"{row['gain']:+.1f}{more}"}
         rows.append(cells)
     return rows
 
@@ -173,6 +185,7 @@ _TABLES = {
     "transfer_digits": _digits,
     "frozen_features": _frozen,
     "transfer_pocket": _frozen,
+    "frozen_views": _views,
     "finetune_accuracy": _sets,
     "study_finetune_defaults": _sets,
     "search": _search,

@@ -47,8 +47,9 @@ for ax, image, angle in zip(axes, X_test, y_test, strict=False):
     ax.axis("off")
 
 # %%
-# Mirroring an image changes the angle, so images are not augmented. The network is cut
-# early, because its last stages were trained to recognise a digit whatever its slant.
+# Mirroring an image changes the angle, so it is good that regressors augment nothing by
+# default. The network is cut early, because its last stages were trained to recognise a
+# digit whatever its slant.
 
 strengths = np.logspace(0, 5, 11)
 models = {
@@ -64,7 +65,6 @@ models = {
         max_epochs=30,
         lr=5e-3,
         lr_decay=1.0,
-        augment="none",
         random_state=0,
     ),
 }

@@ -68,6 +68,7 @@ def activations(
         Images, or anything else with a length and three methods: ``fingerprint(i)``
         returns bytes that stand for the content of row ``i``, ``prepare(i, recipe,
         value_range)`` its tensor, not normalised, and ``where(i)`` a name for messages.
+        With ``is_storable=False`` nothing is kept in the cache.
     part : FrozenPart
         What to compute.
     device : str, default="auto"
@@ -113,7 +114,8 @@ def activations(
         not has_module("openvino") or failure_file(part).exists()
     ):
         part = replace(part, engine="torch")
-    call = _Call(rows, part, open_store(cache), raises=on_error == "raise")
+    store = open_store(cache if getattr(rows, "is_storable", True) else None)
+    call = _Call(rows, part, store, raises=on_error == "raise")
     call.look_up()
     if call.missing:
         from sktl.engine._streams import RunnerFailedError, open_streams
@@ -125,7 +127,7 @@ def activations(
         except RunnerFailedError:
             part = replace(part, engine="torch")  # whose rows have other keys
             streams = open_streams(rows, part, device, batch_size, len(call.missing))
-            call = _Call(rows, part, call.store, raises=call.raises)
+            call = _Call(rows, part, store, raises=call.raises)
             call.look_up()
         call.compute(streams, verbose, label)
     spare_workers_of_torch()

@@ -1,5 +1,6 @@
 """Feature extraction: images in, embeddings of a frozen network out."""
 
+from sktl.features._augmented import AugmentedEstimator
 from sktl.features._pretrained import PretrainedFeatures
 
-__all__ = ["PretrainedFeatures"]
+__all__ = ["AugmentedEstimator", "PretrainedFeatures"]

@@ -23,10 +23,9 @@ from sktl._wording import size
 from sktl.backbones import StagedNetwork
 from sktl.engine import FrozenPart, activations
 from sktl.exceptions import CacheWarning
-from sktl.finetune._augment import TransformVariation, Variation, ViewRows, as_floats
 from sktl.finetune._cut import Cut
 from sktl.finetune._training_rows import TrainingRows
-from sktl.images import ImageRows
+from sktl.images import AnyVariation, ImageRows, ViewRows, as_floats
 
 # Rows to compute first when predicting; later blocks are as large as the bytes allow.
 FIRST_BLOCK, BLOCK_BYTES = 128, 256 * 1024**2
@@ -157,7 +156,7 @@ class LiveActivations(Activations):
         images: ImageRows,
         source: ActivationSource,
         rows: TrainingRows | None = None,
-        variation: Variation | TransformVariation | None = None,
+        variation: AnyVariation | None = None,
         seed: int = 0,
     ):
         super().__init__(len(images), rows, seed)
@@ -223,19 +222,19 @@ class ActivationSource:
 
     def embeddings(self, images) -> np.ndarray:
         """Return the embeddings of images."""
-        return self._computed(images, self.whole, self.cache)
+        return self._computed(images, self.whole)
 
-    def at_cut(self, images, *, store: bool = True) -> np.ndarray:
+    def at_cut(self, images) -> np.ndarray:
         """Return activations at the cut, which the engine computes once per image."""
         assert self.frozen is not None
-        return self._computed(images, self.frozen, self.cache if store else None)
+        return self._computed(images, self.frozen)
 
-    def _computed(self, images, part: FrozenPart, cache) -> np.ndarray:
+    def _computed(self, images, part: FrozenPart) -> np.ndarray:
         return activations(
             images,
             part,
             device=self.device,
-            cache=cache,
+            cache=self.cache,
             verbose=self.verbose,
             label=self.whole.backbone.name,
         )
@@ -269,7 +268,7 @@ class ActivationSource:
         self,
         train: TrainingRows,
         valid: TrainingRows | None,
-        variation: Variation | TransformVariation | None,
+        variation: AnyVariation | None,
         n_views: int | None,
         seed: int,
         row_bytes: int,
@@ -296,8 +295,8 @@ class ActivationSource:
         parts = [self.at_cut(train.images)]
         if variation is not None:
             for number in range(1, n_kept):
-                view = ViewRows(train.images, variation, seed, number)
-                parts.append(self.at_cut(view, store=variation.is_storable))
+                view = ViewRows(train.images, variation, seed, [number])
+                parts.append(self.at_cut(view))
         kept = self._kept(parts, train, seed)
         if valid is None:
             return kept, None

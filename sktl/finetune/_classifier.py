@@ -78,12 +78,15 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
     augment : {"none", "light", "strong"}, dict or callable, default="light"
         Random variations of training images only: ``"light"`` flips left to right and
         crops, ``"strong"`` also rotates, changes colours and erases.
-        A dict sets ``flip``, ``vertical_flip``, ``crop``, ``rotate``, ``color`` and
-        ``erase``. A callable, such as a transform of ``torchvision.transforms.v2``,
-        gets and returns one image tensor with values from 0 to 1. Its views are
-        computed again in each fit; those of a name or a dict are shared through the
-        store. Take care if orientation matters, as with digits. Rows of a table that
-        are not images (read as one pixel high) are never varied.
+        A dict sets ``flip`` and ``vertical_flip`` (probabilities), ``crop`` (the least
+        share of the area to keep), ``shift`` (the longest way, as a share of the
+        sides), ``rotate`` (degrees), ``color`` (the largest relative change) and
+        ``erase`` (the probability of covering a part). A callable, such as a transform
+        of ``torchvision.transforms.v2``, gets and returns one image tensor with values
+        from 0 to 1. Its views are computed again in each fit; those of a name or a
+        dict are shared through the store. Take care if orientation matters, as with
+        digits. Rows of a table that are not images (read as one pixel high) are never
+        varied.
 
     n_views : int or None, default=4
         How augmentation and frozen stages work together. ``k`` draws k views of each

@@ -19,7 +19,6 @@ from sktl.finetune._activation_sets import (
     KeptActivations,
     autocast,
 )
-from sktl.finetune._augment import variation_of
 from sktl.finetune._cut import cut_at
 from sktl.finetune._settings import building_parameters, check_settings
 from sktl.finetune._training import (
@@ -36,7 +35,12 @@ from sktl.finetune._training_rows import (
     distinct_rows,
     hold_out,
 )
-from sktl.images import ImageRows, check_value_range, learn_value_range, read_images
+from sktl.images import (
+    check_value_range,
+    learn_value_range,
+    read_images,
+    variation_of,
+)
 
 # Training that continues keeps the network built from these parameters.
 _FIXED = ("backbone", "weights", "head")
@@ -86,7 +90,7 @@ def _prepare(net, rows, y, seeds: Seeds):
         NeuralNet.initialize(net)
     source = net._source()
     row_bytes = _check_first_row(net, source, train).nbytes
-    variation = None if _is_strip(images) else variation_of(net.augment)
+    variation = None if images.are_strips else variation_of(net.augment)
     train_set, valid_set = source.to_train(
         train, valid, variation, net.n_views, seeds.views, row_bytes
     )
@@ -260,12 +264,6 @@ def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
             "repeated rows). Use a criterion with reduction='none'."
         )
     return x
-
-
-def _is_strip(images: ImageRows) -> bool:
-    """Tell whether rows of a table were read as images one pixel high."""
-    # A row of measurements is not a picture: flipping it would swap its columns.
-    return images.flat and len(images) > 0 and images[0].shape[0] == 1
 
 
 @torch.no_grad()

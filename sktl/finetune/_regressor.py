@@ -45,12 +45,15 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     lr, lr_decay, schedule, warmup, gradual
         Learning rates, as in :class:`FineTunedClassifier`.
 
-    augment : {"none", "light", "strong"}, dict or callable, default="light"
-        Random variations of training images, as in :class:`FineTunedClassifier`. Note
-        that ``"light"`` flips and crops: pass ``"none"`` if targets are positions.
+    augment : {"none", "light", "strong"}, dict or callable, default="none"
+        Random variations of training images, as in :class:`FineTunedClassifier`. None
+        by default, unlike there: a flip or a crop keeps the class of an image, but
+        moves positions, turns angles and changes sizes and counts. Vary only what
+        leaves your targets as they are.
 
     n_views : int or None, default=4
-        How many views of each image are kept, as in :class:`FineTunedClassifier`.
+        How many views of each image are kept, as in :class:`FineTunedClassifier`. No
+        effect with ``augment="none"``.
 
     mixup : float, default=0.0
         Parameter of the Beta distribution for blending pairs of rows; 0 turns it off.
@@ -109,7 +112,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
     >>> from sklearn.datasets import load_digits
     >>> from sktl import FineTunedRegressor
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = FineTunedRegressor("lenet5", augment="none", random_state=0)
+    >>> model = FineTunedRegressor("lenet5", random_state=0)
     >>> model.fit(X[:300], y[:300]).score(X[300:600], y[300:600]) > 0.7
     True
     """
@@ -130,7 +133,7 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         schedule="cosine",
         warmup=0.1,
         gradual=False,
-        augment="light",
+        augment="none",
         n_views=4,
         mixup=0.0,
         early_stopping=False,

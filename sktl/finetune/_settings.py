@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skorch.callbacks import LRScheduler
 
 from sktl.engine import resolve_device
-from sktl.finetune._augment import variation_of
+from sktl.images import variation_of
 from sktl.store import EmbeddingStore
 
 CONSTRAINTS: dict = {

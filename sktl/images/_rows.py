@@ -9,6 +9,7 @@ import numpy as np
 
 from sktl.exceptions import UnreadableImageError, ValueRangeError
 from sktl.images._reading import is_flat, read
+from sktl.images._views import Views
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -93,6 +94,11 @@ class ImageRows:
     def __repr__(self) -> str:
         return f"<ImageRows: {len(self)} images, each {self._source.kind}>"
 
+    @property
+    def are_strips(self) -> bool:
+        """Whether rows of a table were read as images one pixel high."""
+        return self.flat and len(self) > 0 and self[0].shape[0] == 1
+
     def take(self, indices) -> ImageRows:
         """Return some of the rows, in the order of ``indices``; no pixel is copied."""
         positions = self._positions
@@ -164,6 +170,8 @@ def read_images(estimator: BaseEstimator, X, *, reset: bool) -> ImageRows:
     """
     from sklearn.utils.validation import validate_data
 
+    if isinstance(X, Views):
+        return X.rows(read_images(estimator, X.X, reset=reset))
     if is_flat(X):
         X = validate_data(estimator, X, reset=reset, dtype="numeric")
     elif hasattr(X, "columns"):

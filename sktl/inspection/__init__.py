@@ -16,6 +16,7 @@ from sktl.inspection._mistakes import MistakesDisplay
 from sktl.inspection._predictions import Predictions as Predictions
 from sktl.inspection._thumbnails import Thumbnails as Thumbnails
 from sktl.inspection._training_history import TrainingHistoryDisplay
+from sktl.inspection._views_display import ViewsDisplay
 
 __all__ = [
     "ActivationMapDisplay",
@@ -24,4 +25,5 @@ __all__ = [
     "LabelCurveDisplay",
     "MistakesDisplay",
     "TrainingHistoryDisplay",
+    "ViewsDisplay",
 ]

@@ -17,6 +17,7 @@ from sktl.inspection._feature_maps import FeatureMaps, head_of
 from sktl.inspection._fitted_steps import images_for, is_fine_tuned, steps_of
 from sktl.inspection._linear_scores import LinearScores
 from sktl.inspection._panel import INK, MUTED, SMALL, Panel, cell_size, widest
+from sktl.inspection._thumbnails import as_seen
 
 _SIDE = 1.25  # of a picture, in inches
 _AGAINST, _FOR = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
@@ -199,6 +200,7 @@ class ActivationMapDisplay:
             )
         best = values.argmax(axis=1) if classifier else np.zeros(len(images), int)
         targets = best if target is None else _codes(target, labels, len(images))
+        seen = found.part.recipe, found.part.value_range
         maps = np.einsum("nchw,nc->nhw", found.maps, scores.weight.T[targets])
         return cls(
             maps,
@@ -206,7 +208,7 @@ class ActivationMapDisplay:
             targets=[names[i] for i in targets],
             predicted=[names[i] for i in best] if classifier else None,
             true=_true_names(y, labels, names, images) if classifier else None,
-            pictures=[_seen(images, i, found) for i in range(len(images))],
+            pictures=[as_seen(images, i, *seen) for i in range(len(images))],
         )
 
     def plot(self, ax=None, *, n_images=12) -> ActivationMapDisplay:
@@ -329,13 +331,3 @@ def _codes(target, labels: np.ndarray, n: int) -> np.ndarray:
             f"{', '.join(map(repr, labels[:20].tolist()))}."
         )
     return codes
-
-
-def _seen(images: ImageRows, i: int, found: FeatureMaps) -> np.ndarray:
-    """Return an image as the network sees it."""
-    import torch
-
-    pixels = images.prepare(i, found.part.recipe, found.part.value_range)
-    if pixels.dtype != torch.uint8:
-        pixels = (255 * pixels.clamp(0, 1)).round().to(torch.uint8)
-    return pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()

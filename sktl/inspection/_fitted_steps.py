@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from sktl.features import AugmentedEstimator
 from sktl.images import ImageRows
 
 
@@ -34,18 +35,22 @@ class Step:
 def steps_of(estimator) -> list[Step]:
     """Return the steps of a fitted estimator, whatever is wrapped around them.
 
-    A search stands for its best estimator, and nested pipelines are flattened.
+    A search stands for its best estimator, views for what is fitted to them, and
+    nested pipelines are flattened.
     """
     check_is_fitted(estimator)
     if hasattr(estimator, "best_estimator_"):
         return steps_of(estimator.best_estimator_)
+    if isinstance(estimator, AugmentedEstimator):
+        return steps_of(estimator.estimator_)
     if not isinstance(estimator, Pipeline):
         return [Step(type(estimator).__name__, estimator)]
     steps = []
     for name, step in estimator.steps:
         if step is None or (isinstance(step, str) and step == "passthrough"):
             continue
-        nested = isinstance(step, Pipeline) or hasattr(step, "best_estimator_")
+        nested = isinstance(step, Pipeline | AugmentedEstimator)
+        nested = nested or hasattr(step, "best_estimator_")
         steps += steps_of(step) if nested else [Step(name, step)]
     return steps
 

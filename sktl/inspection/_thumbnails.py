@@ -1,4 +1,4 @@
-"""``Thumbnails``: the images of X as small pictures."""
+"""``Thumbnails``: the images of X as small pictures, or as networks see them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sktl.exceptions import UnreadableImageError
-from sktl.images import ImageRows, learn_value_range
+from sktl.images import ImageRows, Recipe, learn_value_range
 
 
 class Thumbnails:
@@ -47,6 +47,16 @@ class Thumbnails:
         n = len(self.images)
         few = np.linspace(0, n - 1, min(100, n)).astype(int)
         return learn_value_range(self.images.take(np.unique(few))) or (0.0, 1.0)
+
+
+def as_seen(images, i: int, recipe: Recipe, value_range) -> np.ndarray:
+    """Return an image, or a view, as a network with this recipe sees it."""
+    import torch
+
+    pixels = images.prepare(i, recipe, value_range)
+    if pixels.dtype != torch.uint8:
+        pixels = (255 * pixels.clamp(0, 1)).round().to(torch.uint8)
+    return pixels.expand(3, -1, -1).permute(1, 2, 0).numpy()
 
 
 def _cross(side: int) -> np.ndarray:

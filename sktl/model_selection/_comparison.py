@@ -12,12 +12,12 @@ import numpy as np
 from sktl._extras import import_extra
 from sktl._wording import cost, points
 from sktl.model_selection._cross_validation import Split
+from sktl.model_selection._duplicates import DuplicatePair
 from sktl.model_selection._intervals import (
     Interval,
     difference_interval,
     score_interval,
 )
-from sktl.model_selection._duplicates import DuplicatePair
 from sktl.model_selection._more_labels import LabelCurve
 from sktl.model_selection._scores import is_at_most_one
 

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing
 
 from sktl.backbones import resolve
 from sktl.engine import images_embedded
-from sktl.features import PretrainedFeatures
+from sktl.features import AugmentedEstimator, PretrainedFeatures
 
 # Parameters, beside those of PretrainedFeatures, that change what a network computes.
 _OF_FINE_TUNING = {"unfreeze", "augment", "n_views", "head_init"}
@@ -113,6 +113,10 @@ def _networks_in(
     elif _space_of(estimator) is not None:
         for candidate in _candidates_of(estimator):
             yield from _networks_in(candidate, X, y, path)
+    elif isinstance(estimator, AugmentedEstimator):
+        views = clone(estimator)._in_views(X)
+        drawn = repr((estimator.augment, estimator.n_views, estimator.random_state))
+        yield from _networks_in(estimator.estimator, views, y, (*path, drawn))
     elif isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps]
         while steps and not _holds_network(steps[-1]):

@@ -35,6 +35,27 @@ def test_every_result_is_on_the_page_as_a_table(path, tables):
     assert len(first_cells) > 3
 
 
+def test_the_guide_quotes_the_gain_of_views_as_measured():
+    guide = (ROOT / "docs" / "guide" / "feature_extraction.rst").read_text()
+    table = guide.partition("SVM: image alone, 4 views\n")[2].partition("\n\n")[0]
+    cells = re.findall(r"^ +\*? *- (.*)$", table, re.MULTILINE)
+    assert len(cells) == 12 * 6
+    sets = {"satellite tiles": "eurosat", "cats and dogs": "cats_vs_dogs"}
+    keys = ["light", "shift", "rotat", "vertical_flip"]
+    for k in range(0, len(cells), 6):
+        images, network, augment, labels, *quoted = cells[k : k + 6]
+        augment = augment.replace("both flips", "vertical_flip")
+        measured = [
+            f"{row['image alone']:.1f}, {row['4 views']:.1f}"
+            for row in committed("frozen_views")["table"]
+            if row["set"] == sets.get(images, images.lower())
+            and row["network"] == network.strip("`")
+            and row["labels per class"] == int(labels)
+            and all((key in row["augment"]) == (key in augment) for key in keys)
+        ]
+        assert quoted == measured
+
+
 def test_every_benchmark_on_the_page_has_a_script():
     names = re.findall(r"^\.\. measured:: (\w+)$", PAGE, re.MULTILINE)
     scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}

@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from torch.nn import functional
 from torchvision.transforms import v2
 
-from sktl import EmbeddingStore, FineTunedClassifier, PretrainedFeatures
+from sktl import (
+    EmbeddingStore,
+    FineTunedClassifier,
+    FineTunedRegressor,
+    PretrainedFeatures,
+)
 from sktl.engine import images_embedded
 from sktl.exceptions import CacheWarning
-from sktl.finetune._augment import Variation, ViewRows, variation_of
 from sktl.finetune._training import Mixup
-from sktl.images import ImageRows, Recipe
+from sktl.images import ImageRows, Recipe, ViewRows, variation_of
+from sktl.images._vary import affine_maps
+from sktl.images._views import Variation
 
 
 def tuned(**params):
@@ -133,8 +140,7 @@ def test_flip_is_the_mirror_image(batch):
 
 
 def test_rotation_turns_the_image(batch):
-    quarter = Variation(rotate=180.0)
-    moves = quarter._moves(batch, generator())
+    moves = affine_maps(batch, Variation(rotate=180.0), generator())
     cos, sin = moves[:, 0, 0], moves[:, 1, 0]
     torch.testing.assert_close(cos**2 + sin**2, torch.ones(8))
     assert len(cos.unique()) == 8
@@ -142,14 +148,33 @@ def test_rotation_turns_the_image(batch):
 
 def test_crop_keeps_at_least_its_share():
     image = torch.zeros(64, 3, 32, 32)
-    moves = Variation(crop=0.5)._moves(image, generator())
+    moves = affine_maps(image, Variation(crop=0.5), generator())
     area = moves[:, 0, 0] * moves[:, 1, 1]
     assert 0.45 < area.min() < 0.7
     reach = moves[:, [0, 1], [0, 1]] + moves[:, :, 2].abs()
     assert reach.max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("augment", ["light", "strong", {"color": 0.4}, {"erase": 1.0}])
+def test_shift_moves_the_image_and_nothing_else(batch):
+    shifted = Variation(shift=0.25)
+    maps = affine_maps(batch, shifted, generator())
+    torch.testing.assert_close(maps[:, :, :2], torch.eye(2).expand(8, 2, 2))
+    assert 0.35 < maps[:, :, 2].abs().max() <= 0.5  # in half sides
+    assert len(maps[:, :, 2].unique()) == 16
+    x, y = (12 * maps[0, :, 2] / 0.5).round().int().tolist()
+    moved = maps.clone()
+    moved[0, :, 2] = torch.tensor([x, y]) / 24  # whole pixels of 48
+    grid = functional.affine_grid(moved[:1], [1, 3, 48, 48], align_corners=False)
+    seen = functional.grid_sample(batch[:1], grid, align_corners=False)
+    expected = batch[:1].roll((-y, -x), (2, 3))
+    inner = (..., slice(12, 36), slice(12, 36))
+    torch.testing.assert_close(seen[inner], expected[inner], atol=1e-4, rtol=0)
+    assert not torch.equal(shifted(batch, generator()), batch)
+
+
+@pytest.mark.parametrize(
+    "augment", ["light", "strong", {"shift": 0.3}, {"color": 0.4}, {"erase": 1.0}]
+)
 def test_variations_follow_the_seed_and_stay_pixels(batch, augment):
     variation = variation_of(augment)
     one, same = variation(batch, generator(1)), variation(batch, generator(1))
@@ -201,18 +226,27 @@ def test_transform_that_changes_the_shape_is_an_error(stripes):
 def test_views_are_functions_of_content_seed_and_number(stripes):
     images = ImageRows.of(stripes[0])
     variation, recipe = variation_of("strong"), Recipe((48, 48), None)
-    view = ViewRows(images, variation, 3, 1)
-    moved = ViewRows(images.take([5, 4]), variation, 3, 1)
+    view = ViewRows(images, variation, 3, [1])
+    moved = ViewRows(images.take([5, 4]), variation, 3, [1])
     assert torch.equal(view.prepare(4, recipe), moved.prepare(1, recipe))
     assert view.fingerprint(4) == moved.fingerprint(1)
     prints = {
-        ViewRows(images, variation_of(augment), seed, number).fingerprint(4)
+        ViewRows(images, variation_of(augment), seed, [number]).fingerprint(4)
         for augment in ("light", "strong")
         for seed in (3, 4)
         for number in (1, 2)
     }
     assert len(prints | {images.fingerprint(4)}) == 9
     assert view.where(4) == images.where(4)
+
+
+def test_numbers_are_not_learned_from_flipped_images_unless_asked_for(stripes):
+    X, _ = stripes
+    net = FineTunedRegressor("lenet5", max_epochs=1, random_state=0, cache=None)
+    y = X[:, :, :24].mean((1, 2, 3))  # the left half: a flip would change it
+    assert embedded_by(lambda: net.fit(X, y)) == len(X) + 1  # one as a trial
+    net.set_params(augment="light")
+    assert embedded_by(lambda: net.fit(X, y)) == 4 * len(X) + 1
 
 
 def test_augmentation_reaches_the_network(stripes):

@@ -15,6 +15,7 @@ from sktl.inspection import (
     LabelCurveDisplay,
     MistakesDisplay,
     TrainingHistoryDisplay,
+    ViewsDisplay,
 )
 
 N_CLASSES = 12
@@ -72,6 +73,10 @@ def draw_activation_map(ax=None):
     ).plot(ax=ax)
 
 
+def draw_views(ax=None):
+    return ViewsDisplay([list(X[:5])] * 3, names=NAMES[:3]).plot(ax=ax)
+
+
 DRAW = [
     draw_confusion,
     draw_mistakes,
@@ -79,6 +84,7 @@ DRAW = [
     draw_history,
     draw_label_curve,
     draw_activation_map,
+    draw_views,
 ]
 
 
