@@ -15,7 +15,7 @@ BENCHMARKS := search throughput end_to_end store scale startup decode \
 	throughput_pocket blas_threads finetune_speed transfer_digits
 ifdef SKTL_TEST_DATA
 BENCHMARKS += transfer_pocket imagenet_samples throughput_lite frozen_features frozen_views finetune_accuracy \
-	finetune_peers
+	finetune_peers study_head few_labels
 endif
 
 .PHONY: demo test test-fast test-oldest coverage lint format docs docs-check bench clean

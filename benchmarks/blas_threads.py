@@ -13,9 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 from _frame import arguments, host, interleaved, publish
 from sklearn.linear_model import LogisticRegression, Ridge
-from threadpoolctl import threadpool_limits
-
 from sktl.finetune._probe import solve_classes
+from threadpoolctl import threadpool_limits
 
 SIZES = [(200, 128, 2), (600, 512, 5), (2000, 2048, 10), (20000, 1280, 10)]
 

@@ -1,8 +1,9 @@
 """Transfer learning for images that feels like scikit-learn.
 
 ``PretrainedFeatures`` turns images into the embeddings of a frozen pretrained
-network. ``FineTunedClassifier`` and ``FineTunedRegressor`` train its last stages. All
-three are ordinary scikit-learn estimators.
+network, ``ProbeClassifier`` and ``ProbeRegressor`` learn from them, and
+``FineTunedClassifier`` and ``FineTunedRegressor`` train the last stages of the network.
+All are ordinary scikit-learn estimators.
 
 Importing sktl is cheap: names load on first use, and torch only when a network runs.
 """
@@ -21,6 +22,8 @@ _HOME_OF = {
     "FineTunedClassifier": "sktl.finetune",
     "FineTunedRegressor": "sktl.finetune",
     "PretrainedFeatures": "sktl.features",
+    "ProbeClassifier": "sktl.heads",
+    "ProbeRegressor": "sktl.heads",
     "get_backbone": "sktl.backbones",
     "list_backbones": "sktl.backbones",
     "load_model": "sktl.persistence",
@@ -34,6 +37,7 @@ _SUBPACKAGES = (
     "exceptions",
     "features",
     "finetune",
+    "heads",
     "images",
     "inspection",
     "model_selection",
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from sktl import exceptions as exceptions
     from sktl import features as features
     from sktl import finetune as finetune
+    from sktl import heads as heads
     from sktl import images as images
     from sktl import inspection as inspection
     from sktl import model_selection as model_selection
@@ -69,6 +74,8 @@ if TYPE_CHECKING:
     from sktl.features import PretrainedFeatures as PretrainedFeatures
     from sktl.finetune import FineTunedClassifier as FineTunedClassifier
     from sktl.finetune import FineTunedRegressor as FineTunedRegressor
+    from sktl.heads import ProbeClassifier as ProbeClassifier
+    from sktl.heads import ProbeRegressor as ProbeRegressor
     from sktl.persistence import load_model as load_model
     from sktl.persistence import save_model as save_model
     from sktl.store import EmbeddingStore as EmbeddingStore

@@ -24,7 +24,7 @@ LAYERS = [
         *("exceptions", "_blas", "_extras", "_validate_params", "_whole_file"),
         "_wording",
     },
-    {"images"},
+    {"images", "heads"},
     {"store"},
     {"backbones"},
     {"engine"},

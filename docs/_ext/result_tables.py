@@ -157,6 +157,16 @@ def _decode(result) -> list[dict]:
     ]
 
 
+def _recipes(result) -> list[dict]:
+    """Mean accuracy of recipes, and how far they can be behind the best usual one."""
+    rows: dict[str, dict] = {}
+    for row in result["summary"]:
+        behind = max(-row["worst gap"], 0.0)
+        cells = rows.setdefault(row["recipe"], {"recipe": row["recipe"]})
+        cells[row["backbone"]] = f"{row['mean accuracy']:.1f} ({behind:.1f})"
+    return list(rows.values())
+
+
 def _coverage(result) -> list[dict]:
     """Coverage in percent and mean width in points, beside those of the t test."""
     rows: dict[tuple, dict] = {}
@@ -196,6 +206,8 @@ _TABLES = {
     "interval_coverage": _coverage,
     "finetune_peers": _peers,
     "decode": _decode,
+    "study_head": _recipes,
+    "few_labels": lambda result: result["means"],
 }
 
 

@@ -11,11 +11,9 @@ Here the model has to tell crops of two photographs apart: a building and a flow
 
 import numpy as np
 from sklearn.datasets import load_sample_images
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatures
+from sktl import PretrainedFeatures, ProbeClassifier
 from sktl.inspection import ActivationMapDisplay
 
 pictures = load_sample_images().images
@@ -41,8 +39,7 @@ print(len(X), "crops")
 # %%
 model = make_pipeline(
     PretrainedFeatures("pocket", layers="stage3"),
-    StandardScaler(),
-    LogisticRegression(C=0.01, max_iter=1000),
+    ProbeClassifier(),
 ).fit(X, y)
 
 # %%

@@ -7,12 +7,10 @@ label, one class that is really two, an illegible image.
 """
 
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatures
+from sktl import PretrainedFeatures, ProbeClassifier
 from sktl.inspection import ImageConfusionDisplay, MistakesDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -23,8 +21,7 @@ X, y = load_digits(return_X_y=True)
 
 model = make_pipeline(
     PretrainedFeatures("lenet5", layers="stage1"),
-    StandardScaler(),
-    LogisticRegression(max_iter=1000),
+    ProbeClassifier(),
 )
 probabilities = cross_val_predict(model, X, y, cv=5, method="predict_proba")
 predicted = probabilities.argmax(axis=1)

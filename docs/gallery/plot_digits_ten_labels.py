@@ -8,12 +8,10 @@ wide and come from another scanner and other writers.
 """
 
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sktl import PretrainedFeatures
+from sktl import PretrainedFeatures, ProbeClassifier
 from sktl.inspection import EmbeddingMapDisplay, LabelCurveDisplay
 
 X, y = load_digits(return_X_y=True)
@@ -23,14 +21,10 @@ X, y = load_digits(return_X_y=True)
 # network *before* any training, and a support vector machine on the pixels.
 
 
-def head():
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-
-
 contenders = {
-    "lenet5": make_pipeline(PretrainedFeatures("lenet5"), head()),
+    "lenet5": make_pipeline(PretrainedFeatures("lenet5"), ProbeClassifier()),
     "lenet5, untrained": make_pipeline(
-        PretrainedFeatures("lenet5", weights=None, random_state=0), head()
+        PretrainedFeatures("lenet5", weights=None, random_state=0), ProbeClassifier()
     ),
     "pixels": SVC(),
 }

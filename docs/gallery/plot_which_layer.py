@@ -10,13 +10,11 @@ look quite different. Where should it be cut?
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 import sktl
-from sktl import PretrainedFeatures
+from sktl import PretrainedFeatures, ProbeClassifier
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:600], y[:600]
@@ -30,8 +28,7 @@ search = GridSearchCV(
     Pipeline(
         [
             ("features", PretrainedFeatures("pocket", image_size=32)),
-            ("scale", StandardScaler()),
-            ("head", LogisticRegression(C=0.01, max_iter=500)),
+            ("head", ProbeClassifier()),
         ]
     ),
     {"features__layers": stages, "features__pool": ["avg", "max"]},

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from sktl.heads import ProbeClassifier, ProbeRegressor
 from sktl.images import Views, variation_of
 
 
@@ -89,6 +90,7 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
     value for each image, such as ``sample_weight``, are repeated.
 
     A search goes around this estimator: it then divides images, not views. Inside,
+    :class:`ProbeClassifier` holds out all views of an image together. Any other
     cross-validation by the head itself (``LogisticRegressionCV``) sees views of an
     image on both sides. All views of an image are neighbours, so splits in order, the
     default, part those of at most one image per class and fold; a shuffled split or
@@ -148,6 +150,10 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
             rows = np.repeat(np.arange(_num_samples(X)), self.n_views)
             y = None if y is None else _safe_indexing(y, rows)
             params = _check_method_params(X, params, indices=rows)
+            *_, (name, head) = getattr(self.estimator, "steps", [("", None)])
+            if isinstance(head, ProbeClassifier | ProbeRegressor):
+                if not _routing_enabled():
+                    params.setdefault(f"{name}__groups", rows)
         self.estimator_ = clone(self.estimator).fit(views, y, **params)
         return self
 

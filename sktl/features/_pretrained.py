@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from numbers import Integral
 
 import numpy as np
@@ -44,7 +45,9 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     layers : str, list of str or None, default=None
         Stages whose outputs become features, concatenated in the order given.
         Shell-style patterns are allowed (``"stage*"``). ``None`` takes the network's
-        own embedding, which is what its classifier would see.
+        own embedding, which is what its classifier would see. ``"all"`` joins every
+        stage with the embedding and evens them out, so that none drowns the others:
+        it helps if the images are unlike those of the pretraining.
     pool : {"avg", "max", "avgmax", "flatten"}, default="avg"
         How a feature map becomes a vector: mean or maximum over its positions, both,
         or all positions one after another. With ``layers=None``, anything but ``"avg"``
@@ -108,17 +111,16 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     network loads its own copy; one that finds every image in the cache does not even
     import torch.
 
-    Embeddings are not scaled: put a ``StandardScaler`` before heads that need it.
+    Embeddings are not scaled. :class:`ProbeClassifier` scales them itself; put a
+    ``Normalizer`` before an ``SVC``.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn.svm import SVC
-    >>> from sktl import PretrainedFeatures
+    >>> from sktl import PretrainedFeatures, ProbeClassifier
     >>> X, y = load_digits(return_X_y=True)
-    >>> model = make_pipeline(PretrainedFeatures("lenet5"), StandardScaler(), SVC())
+    >>> model = make_pipeline(PretrainedFeatures("lenet5"), ProbeClassifier())
     >>> model.fit(X[:200], y[:200]).score(X[200:400], y[200:400]) > 0.9
     True
     """
@@ -205,6 +207,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         self.info_ = reference.info
         self.layers_ = _wanted_layers(reference.info, self.layers, self.pool)
         self.value_range_ = value_range
+        self._evens = self.layers == "all"
         self._part = FrozenPart(
             backbone=reference,
             layers=self.layers_,
@@ -232,7 +235,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = read_images(self, X, reset=False)
         check_value_range(rows, self.value_range_)
-        return activations(
+        found = activations(
             rows,
             self._part,
             device=self.device,
@@ -242,6 +245,7 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
             verbose=self.verbose,
             label=self.info_.name,
         )
+        return _evened(found, self._widths()) if self._evens else found
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Return names for the features, such as ``resnet18_007``.
@@ -294,6 +298,9 @@ def _wanted_layers(info: BackboneInfo, layers, pool: str) -> tuple[str, ...]:
     if layers is None:
         before_pooling = info.stages.index("pool") - 1 if "pool" in info.stages else -1
         return (info.stages[-1 if pool == "avg" else before_pooling],)
+    if layers == "all":  # the embedding stands for the last map, which it averages
+        pooled = [a for a, b in pairwise(info.stages) if b == "pool"]
+        return tuple(stage for stage in info.stages if stage not in pooled)
     patterns = [layers] if isinstance(layers, str) else list(layers)
     if not patterns:
         raise StageNotFoundError(
@@ -310,3 +317,13 @@ def _wanted_layers(info: BackboneInfo, layers, pool: str) -> tuple[str, ...]:
             )
         wanted.update(dict.fromkeys(matches))
     return tuple(wanted)
+
+
+def _evened(rows: np.ndarray, widths: list[int]) -> np.ndarray:
+    """Give the part of each stage the length of the root of its width, in each row."""
+    parts = []
+    for part in np.split(rows, np.cumsum(widths)[:-1], axis=1):
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        length[length == 0] = 1.0
+        parts.append(part * np.float32(part.shape[1] ** 0.5) / length)
+    return np.concatenate(parts, axis=1)

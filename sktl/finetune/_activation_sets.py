@@ -197,10 +197,19 @@ class LiveActivations(Activations):
         return self._images.prepare(i, whole.recipe, whole.value_range)
 
 
+@dataclass(frozen=True)
+class TrainingViews:
+    """How training images are varied (None: not at all), and in how many views."""
+
+    variation: AnyVariation | None
+    n_views: int | None
+    seed: int
+
+
 class DataSets:
     """The training and the held-out data set, on their way through skorch's loop."""
 
-    def __init__(self, train: Activations, valid: Activations | None):
+    def __init__(self, train: Activations | None, valid: Activations | None):
         self.train = train
         self.valid = valid
 
@@ -268,20 +277,18 @@ class ActivationSource:
         self,
         train: TrainingRows,
         valid: TrainingRows | None,
-        variation: AnyVariation | None,
-        n_views: int | None,
-        seed: int,
+        views: TrainingViews,
         row_bytes: int,
-    ) -> tuple[Activations, Activations | None]:
+    ) -> DataSets:
         """Return the data sets of the training rows and the held-out rows.
 
-        Training images are varied by ``variation``: in ``n_views`` views that are kept,
-        or again in every epoch if that is None. The activations of one image take
-        ``row_bytes``.
+        Training images are varied in ``n_views`` views that are kept, or again in every
+        epoch if that is None. The activations of one image take ``row_bytes``.
         """
-        if n_views == 1 and self.frozen is not None:
+        variation, seed = views.variation, views.seed
+        if views.n_views == 1 and self.frozen is not None:
             variation = None
-        n_kept = 1 if variation is None else n_views
+        n_kept = 1 if variation is None else views.n_views
         n_watched = 0 if valid is None else len(valid)
         if (
             self.frozen is None
@@ -290,8 +297,8 @@ class ActivationSource:
         ):
             live = LiveActivations(train.images, self, train, variation, seed)
             if valid is None:
-                return live, None
-            return live, LiveActivations(valid.images, self, valid)
+                return DataSets(live, None)
+            return DataSets(live, LiveActivations(valid.images, self, valid))
         parts = [self.at_cut(train.images)]
         if variation is not None:
             for number in range(1, n_kept):
@@ -299,8 +306,8 @@ class ActivationSource:
                 parts.append(self.at_cut(view))
         kept = self._kept(parts, train, seed)
         if valid is None:
-            return kept, None
-        return kept, self._kept([self.at_cut(valid.images)], valid)
+            return DataSets(kept, None)
+        return DataSets(kept, self._kept([self.at_cut(valid.images)], valid))
 
     def _has_room(self, n_bytes: int) -> bool:
         """Tell whether activations of this size may be kept in memory; warn if not."""

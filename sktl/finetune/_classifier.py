@@ -49,9 +49,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         needs ``head_init="random"``.
 
     head_init : {"probe", "random"}, default="probe"
-        How the head starts: as a logistic regression solved on the
-        embeddings of the untouched network (head first, then deeper [1]_), with ``C``
-        chosen by cross-validation on the training rows, or at random.
+        How the head starts: as a :class:`ProbeClassifier` solved on the embeddings of
+        the untouched network (head first, then deeper [1]_), or at random.
         A random head sends random gradients into pretrained weights at first.
 
     max_epochs : int, default=20
@@ -107,16 +106,24 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         Weights of the classes; ``"balanced"`` gives each the same total.
 
     early_stopping : bool, default=False
-        Whether to hold out a part of the training images, to stop when its score no
-        longer improves, and to keep the best epoch. The network before the first step
-        counts as epoch 0, so on these images the result is never worse than the probe.
+        Whether to hold out a part of the training images, to stop when their loss no
+        longer falls, and to keep the best epoch; epoch 0 is the network before the
+        first step. What is measured and kept is a running average of the weights,
+        because single epochs go up and down.
 
-    validation_fraction : float, default=0.1
+    validation_fraction : float, default=0.2
         Share of the training images to hold out for early stopping.
 
     n_iter_no_change : int or None, default=5
-        The patience: epochs without improvement before training stops. ``None`` trains
-        to the end and keeps the best epoch.
+        The patience: epochs without improvement before training stops, counted from
+        when the learning rates are full and all stages learn. ``None`` trains to the
+        end and keeps the best epoch.
+
+    refit : bool, default=True
+        Whether the held-out images count in the end. If epoch 0 was best, the probe is
+        solved on all images; otherwise the network is trained again on all of them, at
+        the same rates, up to the best epoch. ``False`` keeps the network that was
+        watched. What a ``train_split`` of your own holds out is never trained on.
 
     batch_size : int, default=32
         Images per step.
@@ -175,7 +182,8 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         (stages).
 
     history : skorch.history.History
-        One entry per epoch. ``event_lr`` is the rate of the head at its last step.
+        One entry per epoch, of the run that was watched. ``event_lr`` is the rate of
+        the head at its last step.
 
     epochs_ : dict of ndarray
         The same as columns, epoch 0 included: ``pandas.DataFrame(model.epochs_)``.
@@ -277,8 +285,9 @@ class FineTunedClassifier(FineTuned, NeuralNetClassifier):
         label_smoothing=0.0,
         class_weight=None,
         early_stopping=False,
-        validation_fraction=0.1,
+        validation_fraction=0.2,
         n_iter_no_change=5,
+        refit=True,
         batch_size=32,
         image_size=None,
         image_shape=None,

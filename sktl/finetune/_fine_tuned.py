@@ -152,6 +152,19 @@ class FineTuned(NeuralNet):
         fit(self, X, y, sample_weight, groups)
         return self
 
+    def compute_activations(self, X, y) -> None:
+        """Do everything that ``fit`` does before its first epoch.
+
+        What the frozen stages compute is then in the store, for each view too.
+
+        Parameters
+        ----------
+        X, y
+            As in ``fit``.
+        """
+        self._forget()
+        fit(self, X, y, None, None, trains=False)
+
     def _forget(self) -> None:
         """Drop everything that was learned."""
         for name in list(vars(self)):
@@ -393,6 +406,12 @@ class FineTuned(NeuralNet):
         )
         return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
 
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run one pass; early stopping measures the average weights (skorch's hook)."""
+        if not training:
+            self._training.show_average(self)
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+
     def train_step_single(self, batch, **fit_params):
         """Compute the loss and the gradients of a batch, blended with ``mixup``."""
         Xi, yi = unpack_data(batch)
@@ -418,6 +437,11 @@ class FineTuned(NeuralNet):
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; one that ends training is no Ctrl-C (skorch's hook)."""
+        # Callbacks watch training once; those that change gradients do so in a refit.
+        training = self._training
+        if training and training.is_refit and method_name != "on_grad_computed":
+            getattr(self, method_name)(self, **cb_kwargs)
+            return
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as interrupt:
@@ -430,6 +454,7 @@ class FineTuned(NeuralNet):
         training = self._training
         if training.best is not None and training.best.is_over:
             raise StopTraining
+        training.resume(self)
         super().on_epoch_begin(net, dataset_train, dataset_valid, **kwargs)
         dataset_train.epoch = len(self.history)
         if self.gradual:
@@ -446,7 +471,10 @@ class FineTuned(NeuralNet):
             self._training.schedule.before_step()
 
     def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Record the accuracy of a validation batch in the history."""
+        """Follow the average of the weights; record a validation batch's accuracy."""
+        average = self._training.average
+        if training and average is not None:
+            average.update_parameters(self.module_)
         if not training and "acc" in kwargs:
             self.history.record_batch("valid_acc", kwargs["acc"])
 

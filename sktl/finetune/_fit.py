@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length
 from skorch import NeuralNet
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.dataset import unpack_data
+from skorch.history import History
 from skorch.utils import data_from_dataset
 from torch.utils.data import Subset
 
@@ -17,6 +22,7 @@ from sktl.finetune._activation_sets import (
     ActivationSource,
     DataSets,
     KeptActivations,
+    TrainingViews,
     autocast,
 )
 from sktl.finetune._cut import cut_at
@@ -27,6 +33,7 @@ from sktl.finetune._training import (
     Seeds,
     StopTraining,
     Training,
+    n_rising_epochs,
     own_random_state,
 )
 from sktl.finetune._training_rows import (
@@ -48,11 +55,11 @@ _FIXED = ("backbone", "weights", "head")
 _MOST_TRIED = 8
 
 
-def fit(net, X, y, sample_weight, groups, classes=None) -> None:
+def fit(net, X, y, sample_weight, groups, classes=None, *, trains=True) -> None:
     """Train a net from scratch, or continue its training.
 
     Errors are found before images are embedded, and most of them before any image is
-    read.
+    read. Without ``trains``, stop before the first epoch.
     """
     if not net._begun:
         net._forget()
@@ -61,18 +68,19 @@ def fit(net, X, y, sample_weight, groups, classes=None) -> None:
     with own_random_state(seeds.torch, net.device):
         try:
             rows = _read(net, X, y, sample_weight, groups, classes)
-            train_set, valid_set = _prepare(net, rows, y, seeds)
+            sets, refit = _prepare(net, rows, y, seeds)
         except BaseException:
             if not net._begun:  # leave nothing that could predict
                 net._forget()
             raise
         net._begun = True
         net.module_.facts = net._facts()
-        _run_epochs(net, X, y, train_set, valid_set, seeds)
+        if trains:
+            _train(net, X, y, sets, refit, seeds)
 
 
 def _prepare(net, rows, y, seeds: Seeds):
-    """Return the data sets of activations to train on and to watch."""
+    """Return the data sets to train on and to watch, and the refit (or None)."""
     images, begins = rows[0], not net._begun
     if begins:
         net._split_seed = seeds.split
@@ -80,24 +88,26 @@ def _prepare(net, rows, y, seeds: Seeds):
     else:
         check_value_range(images, net.value_range_)
         _follow_parameters(net)
-    train, valid = _divide(net, rows, y)
+    train, valid, whole = _divide(net, rows, y)
     if begins:
         net._targets.learn_scale(train)
-    _weigh(net, train)
-    if valid is not None:
-        _weigh(net, valid)
+    for part in (train, valid, whole):
+        if part is not None:
+            _weigh(net, part)
     if begins:
         NeuralNet.initialize(net)
     source = net._source()
     row_bytes = _check_first_row(net, source, train).nbytes
-    variation = None if images.are_strips else variation_of(net.augment)
-    train_set, valid_set = source.to_train(
-        train, valid, variation, net.n_views, seeds.views, row_bytes
-    )
-    if begins and net.head_init == "probe":
-        embeddings = _embeddings(net, source, train, train_set)
-        net._targets.solve_head(net.module_.head, embeddings, train)
-    return train_set, valid_set
+    is_varied = net.max_epochs and not images.are_strips
+    variation = variation_of(net.augment) if is_varied else None
+    views = TrainingViews(variation, net.n_views, seeds.views)
+    sets = source.to_train(train, valid, views, row_bytes)
+    solves = begins and net.head_init == "probe"
+    if solves:
+        _solve_head(net, source, train, sets.train)
+    if whole is None:
+        return sets, None
+    return sets, Refit(source, whole, views, row_bytes, solves)
 
 
 def _read(net, X, y, sample_weight, groups, classes):
@@ -162,13 +172,14 @@ def _follow_parameters(net) -> None:
 
 
 def _divide(net, read, y):
-    """Return the rows to train on and the held-out rows (or None)."""
+    """Return the rows to train on, those to watch, and those of a refit (or None)."""
     images, target, weight, groups = read
     if net.train_split:
-        return _split_by_user(net, read, y)
+        # What the user holds out stays held out.
+        return *_split_by_user(net, read, y), None
     rows = distinct_rows(images, target, weight, groups)
     if not net.early_stopping:
-        return rows, None
+        return rows, None, None
     valid = hold_out(
         rows.image if rows.groups is None else rows.groups,
         net._targets.strata(rows.y),
@@ -176,7 +187,7 @@ def _divide(net, read, y):
         net._split_seed,
     )
     train = np.setdiff1d(np.arange(len(rows)), valid)
-    return rows.take(train), rows.take(valid)
+    return rows.take(train), rows.take(valid), rows if net.refit else None
 
 
 def _split_by_user(net, read, y):
@@ -266,6 +277,12 @@ def _check_first_row(net, source: ActivationSource, rows: TrainingRows):
     return x
 
 
+def _solve_head(net, source: ActivationSource, rows, data_set) -> None:
+    """Solve the head on the embeddings of rows, before anything is trained."""
+    embeddings = _embeddings(net, source, rows, data_set)
+    net._targets.solve_head(net.module_.head, embeddings, rows)
+
+
 @torch.no_grad()
 def _embeddings(net, source: ActivationSource, train, train_set) -> np.ndarray:
     """Return the embeddings of the training images, before anything is trained."""
@@ -279,36 +296,109 @@ def _embeddings(net, source: ActivationSource, train, train_set) -> np.ndarray:
     return torch.cat(parts).numpy().astype(np.float64)
 
 
-def _run_epochs(net, X, y, train_set, valid_set, seeds: Seeds) -> None:
+@dataclass
+class Refit:
+    """A second training on all rows, the held-out ones included.
+
+    It begins where the first training began and ends with the best epoch of that.
+    """
+
+    source: ActivationSource
+    rows: TrainingRows
+    views: TrainingViews
+    row_bytes: int
+    solves: bool  # whether the head starts as a probe
+    state: tuple = ()
+    n_before: int = 0
+
+    def begin(self, net) -> None:
+        """Keep the state of the net and its optimizer before the first step."""
+        self.n_before = len(net.history)
+        self.solves = self.solves and not self.n_before  # else it loaded a checkpoint
+        states = net.module_.state_dict(), net.optimizer_.state_dict()
+        self.state = copy.deepcopy(states)
+
+    def run(self, net, seeds: Seeds) -> None:
+        """Train the net again; if that fails, it keeps the best epoch."""
+        best = copy.deepcopy(net.module_.state_dict())
+        watched, n_epochs = net.history, net.best_epoch_ - self.n_before
+        # Nothing is trained on the views of an untrained net.
+        views = self.views if n_epochs else replace(self.views, variation=None)
+        try:
+            net.module_.load_state_dict(self.state[0])
+            net.optimizer_.load_state_dict(self.state[1])
+            if not (n_epochs or self.solves):
+                return
+            sets = self.source.to_train(self.rows, None, views, self.row_bytes)
+            if self.solves:
+                _solve_head(net, self.source, self.rows, sets.train)
+            if n_epochs:
+                net.history_ = History(watched[: self.n_before])
+                training = _begin_training(net, sets.train, seeds)
+                training.is_refit = True
+                average = training.average_weights(net)
+                with suppress(StopTraining):
+                    net.fit_loop(sets, epochs=n_epochs)
+                best = average.module.state_dict()
+                _end_training(net)
+                net.module_.load_state_dict(best)
+        except BaseException:
+            _end_training(net)
+            net.module_.load_state_dict(best)
+            raise
+        finally:
+            net.history_ = watched
+
+
+def _train(net, X, y, sets: DataSets, refit: Refit | None, seeds: Seeds) -> None:
     """Train, and leave a usable network however training ends."""
-    n_steps = net.max_epochs * len(net.get_iterator(train_set, training=True))
-    mixup = Mixup(net.mixup, seeds.mixing) if net.mixup else None
-    training = None
     try:
-        net.notify("on_train_begin", X=X, y=y)
-        # After the callbacks: skorch's LoadInitState may have changed the net.
-        schedule = Schedule(net.optimizer_, net.schedule, net.warmup, n_steps)
-        training = net._training = Training(seeds.order, mixup, schedule)
-        if valid_set is not None:
-            _begin_to_watch(net, valid_set)
-        net.fit_loop(DataSets(train_set, valid_set), epochs=net.max_epochs)
-    except StopTraining:
-        pass
-    # Not KeyboardInterrupt: a search must not mistake an interrupted net for a trained
-    # one.
+        try:
+            net.notify("on_train_begin", X=X, y=y)
+            # After the callbacks: skorch's LoadInitState may have changed the net.
+            if refit is not None:
+                refit.begin(net)
+            _begin_training(net, sets.train, seeds)
+            if sets.valid is not None:
+                _begin_to_watch(net, sets.valid)
+            net.fit_loop(sets, epochs=net.max_epochs)
+        except StopTraining:
+            pass
+        # Not KeyboardInterrupt: a search must not mistake an interrupted net for a
+        # trained one.
+        finally:
+            best = net._training and net._training.best
+            _end_training(net)
+            if net.history and "event_lr" not in net.history[-1]:
+                del net.history[-1]  # the epoch in which training was stopped
+            net.best_epoch_ = len(net.history)
+            if best:
+                best.restore(net)
+                net.best_epoch_ = best.best_epoch_
+        if refit is not None and refit.state:
+            sets.train = sets.valid = None  # make room for all rows
+            refit.run(net, seeds)
     finally:
-        if training is not None:
-            training.schedule.end()
-        if net.history and "event_lr" not in net.history[-1]:
-            del net.history[-1]  # the epoch in which training was stopped
-        net.module_.open_stages(net.cut_.trained)
-        net.best_epoch_ = len(net.history)
-        if training is not None and training.best is not None:
-            training.best.restore(net)
-            net.best_epoch_ = training.best.best_epoch_
-        net.module_.eval()
-        vars(net).pop("_training", None)
         net.notify("on_train_end", X=X, y=y)
+
+
+def _begin_training(net, data_set, seeds: Seeds) -> Training:
+    """Set the rates for all epochs of a run on a data set."""
+    n_steps = net.max_epochs * len(net.get_iterator(data_set, training=True))
+    mixup = Mixup(net.mixup, seeds.mixing) if net.mixup else None
+    schedule = Schedule(net.optimizer_, net.schedule, net.warmup, n_steps)
+    net._training = Training(seeds.order, mixup, schedule)
+    return net._training
+
+
+def _end_training(net) -> None:
+    """Leave the net as it is between two runs."""
+    if net._training is not None:
+        net._training.resume(net)
+        net._training.schedule.end()
+    net.module_.open_stages(net.cut_.trained)
+    net.module_.eval()
+    vars(net).pop("_training", None)
 
 
 def _begin_to_watch(net, valid_set: Activations) -> None:
@@ -323,5 +413,8 @@ def _begin_to_watch(net, valid_set: Activations) -> None:
     if not net.history:
         net.epoch_zero_ = measures
     if net.early_stopping:
-        net._training.best = dict(net.callbacks_)["best_epoch"]
-        net._training.best.begin(net, measures)
+        net._training.average_weights(net)
+        best = net._training.best = dict(net.callbacks_)["best_epoch"]
+        n_stages = len(net.cut_.trained) if net.gradual else 0
+        n_rising = n_rising_epochs(net.warmup, n_stages, net.max_epochs)
+        best.begin(net, measures["valid_loss"], n_rising)

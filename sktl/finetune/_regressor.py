@@ -60,10 +60,10 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
 
     early_stopping : bool, default=False
         Whether to hold out a part of the training images, to stop when their loss no
-        longer falls, and to keep the best epoch. The network before the first step
-        counts as epoch 0, so on these images the result is never worse than the probe.
+        longer falls, and to keep the best epoch; epoch 0 is the network before the
+        first step.
 
-    validation_fraction, n_iter_no_change, batch_size
+    validation_fraction, n_iter_no_change, refit, batch_size
         As in :class:`FineTunedClassifier`.
 
     image_size, image_shape, value_range, precision, device, cache
@@ -137,8 +137,9 @@ class FineTunedRegressor(FineTuned, NeuralNetRegressor):
         n_views=4,
         mixup=0.0,
         early_stopping=False,
-        validation_fraction=0.1,
+        validation_fraction=0.2,
         n_iter_no_change=5,
+        refit=True,
         batch_size=32,
         image_size=None,
         image_shape=None,

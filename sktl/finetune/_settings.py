@@ -32,6 +32,7 @@ CONSTRAINTS: dict = {
     "mixup": [Interval(Real, 0, None, closed="left")],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "refit": ["boolean"],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "image_size": [Interval(Integral, 1, None, closed="left"), list, tuple, None],
@@ -128,6 +129,12 @@ def _check_callbacks(net) -> None:
                 "held out to measure it on. Pass early_stopping=True (which needs no "
                 "callback), train_split=ValidSplit(5), or another monitor, such as "
                 "'train_loss'."
+            )
+        if issubclass(kind, LRScheduler) and net.early_stopping and net.refit:
+            raise ValueError(
+                "refit=True trains again without callbacks, so the LRScheduler among "
+                "them could not set the rates. Pass refit=False, or set schedule and "
+                "warmup instead."
             )
         if issubclass(kind, LRScheduler) and (net.schedule != "constant" or net.warmup):
             raise ValueError(

@@ -18,9 +18,9 @@ from sklearn.utils.validation import _check_y
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sktl.finetune._probe import solve_classes, solve_numbers
 from sktl.finetune._trained_part import ScaledOutput, fill_head
 from sktl.finetune._training_rows import TrainingRows
+from sktl.heads import solve_classes, solve_numbers
 
 
 @dataclass
@@ -170,7 +170,10 @@ class Labels:
         self, head: nn.Module, embeddings: np.ndarray, rows: TrainingRows
     ) -> None:
         """Start the head from a logistic regression on embeddings."""
-        fill_head(head, *solve_classes(embeddings, rows, self.n_outputs))
+        solved = solve_classes(
+            embeddings, rows.y, self.n_outputs, rows.weight, rows.groups
+        )
+        fill_head(head, *solved)
 
     def losses(
         self, criterion, outputs: Tensor, y: Tensor, training: bool, smoothing: float
@@ -269,7 +272,8 @@ class Numbers:
     ) -> None:
         """Start the head from a ridge regression on embeddings."""
         scaled = (rows.y - self.mean) / self.spread
-        fill_head(head.head, *solve_numbers(embeddings, rows, scaled))
+        solved = solve_numbers(embeddings, scaled, rows.weight, rows.groups)
+        fill_head(head.head, *solved)
 
     def losses(
         self, criterion, outputs: Tensor, y: Tensor, training: bool, smoothing: float

@@ -77,18 +77,12 @@ class ActivationMapDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sktl import PretrainedFeatures
+    >>> from sktl import PretrainedFeatures, ProbeClassifier
     >>> from sktl.inspection import ActivationMapDisplay
     >>> X = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    >>> model = make_pipeline(
-    ...     PretrainedFeatures("lenet5", layers="stage1"),
-    ...     StandardScaler(),
-    ...     LogisticRegression(),
-    ... )
-    >>> model = model.fit(X, [0, 1, 2, 0, 1, 2])
+    >>> features = PretrainedFeatures("lenet5", layers="stage1")
+    >>> model = make_pipeline(features, ProbeClassifier()).fit(X, [0, 1, 2, 0, 1, 2])
     >>> display = ActivationMapDisplay.from_estimator(model, X, target=2)
     >>> display.maps.shape
     (6, 5, 5)

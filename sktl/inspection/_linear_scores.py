@@ -12,7 +12,7 @@ from sktl.exceptions import ActivationMapError
 from sktl.inspection._fitted_steps import Step
 
 _HEADS = (
-    "LogisticRegression, LinearSVC, RidgeClassifier, SGDClassifier, "
+    "ProbeClassifier, LogisticRegression, LinearSVC, RidgeClassifier, SGDClassifier, "
     "LinearDiscriminantAnalysis, Ridge"
 )
 
@@ -94,7 +94,7 @@ def _not_linear(head: Step) -> str:
     if kernel == "linear":
         return (
             f"{reason}: with more than two classes, SVC counts votes of class pairs. "
-            "LinearSVC or LogisticRegression give scores that have exact maps."
+            "ProbeClassifier and LinearSVC give scores that have exact maps."
         )
     if kernel is not None:
         reason += f" (kernel={kernel!r})"

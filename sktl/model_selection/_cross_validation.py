@@ -19,6 +19,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     check_cv,
 )
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, assert_all_finite
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
@@ -158,9 +159,13 @@ class NestedCrossValidation:
             search = GridSearchCV(model, grid, cv=splits, scoring=self.scorer)
             search.fit(X, y)
             return search.best_estimator_, search.best_params_
-        if groups is not None and has_fit_parameter(model, "groups"):
-            return clone(model).fit(X, y, groups=groups), {}
-        return clone(model).fit(X, y), {}
+        last, prefix = model, ""
+        if isinstance(model, Pipeline):
+            last, prefix = model[-1], f"{model.steps[-1][0]}__"
+        given = {}
+        if groups is not None and has_fit_parameter(last, "groups"):
+            given = {f"{prefix}groups": groups}
+        return clone(model).fit(X, y, **given), {}
 
     def on_split(self, model, grid: dict, X, y, groups, split: Split) -> SplitResult:
         """Fit a model to the training rows and score it on the test rows."""

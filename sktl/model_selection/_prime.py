@@ -77,9 +77,9 @@ def prime(estimator, X, y=None) -> int:
             )
         network, is_frozen = clone(network), isinstance(network, PretrainedFeatures)
         if not is_frozen:
-            # Everything that a fit does, except its epochs.
+            # max_epochs=0 would need no views, and some other candidate may.
             network.set_params(
-                max_epochs=0, early_stopping=False, train_split=None, verbose=0
+                max_epochs=1, early_stopping=False, train_split=None, verbose=0
             )
             if y is None:
                 raise ValueError(
@@ -91,8 +91,11 @@ def prime(estimator, X, y=None) -> int:
         request = (backbone.name, backbone.fingerprint, params, path)
         if request not in seen:
             seen.add(request)
-            network.fit(images, y)
-            network.transform(images) if is_frozen else network.predict(images)
+            if is_frozen:
+                network.fit(images, y).transform(images)
+            else:
+                network.compute_activations(images, y)
+                network.predict(images)
     if not seen:
         raise ValueError(
             f"{type(estimator).__name__} holds no PretrainedFeatures and no fine-tuned "

@@ -9,7 +9,9 @@ from sktl.backbones import resolve
 from sktl.features import PretrainedFeatures
 from sktl.model_selection._compare_candidates import compare
 from sktl.model_selection._comparison import Column, ResultTable
+from sktl.model_selection._cross_validation import read_targets
 from sktl.model_selection._extractors import make_extractors, name_of_extractor
+from sktl.model_selection._strategy_grid import default_heads
 
 
 class BackboneRanking(ResultTable):
@@ -70,8 +72,8 @@ def rank_backbones(
     """Rank pretrained networks by how well they suit these images.
 
     Each network sees each image once and is not trained. The score is that of
-    a linear probe on its standardised embeddings, cross-validated: a logistic
-    regression, or a ridge regression for numbers.
+    a linear probe on its embeddings, cross-validated: :class:`~sktl.ProbeClassifier`,
+    or :class:`~sktl.ProbeRegressor` for numbers.
 
     Parameters
     ----------
@@ -112,11 +114,12 @@ def rank_backbones(
         cache=cache,
         device=device,
     )
+    task = read_targets(X, y, groups, task)[-1]
     found = compare(
         X,
         y,
         backbones=extractors,
-        heads=["probe"],
+        heads=default_heads(task)[:1],
         unfreeze=None,
         baselines=None,
         task=task,

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.utils._param_validation import StrOptions
 
 from sktl._validate_params import validate_params
 from sktl.features import PretrainedFeatures
+from sktl.heads import ProbeClassifier, ProbeRegressor
 from sktl.model_selection._extractors import backbones_with_weights
 
-# A head and the values worth trying on 500 to 2000 standardised features: strong
-# regularisation, since there are often more features than images. The probe is cheap:
-# one setting, or one decomposition.
+# A head and the values worth trying on 500 to 2000 scaled features: strong
+# regularisation, since there are often more features than images.
 Head = tuple[Callable[..., BaseEstimator], dict[str, list]]
 
 _NEIGHBORS = {"n_neighbors": [1, 5, 15]}
@@ -30,22 +28,17 @@ _FOREST = {"max_features": ["sqrt", 0.2]}
 
 _HEADS: dict[str, dict[str, Head]] = {
     "classification": {
-        "logistic": (
-            lambda: LogisticRegression(max_iter=1000),
-            {"C": [0.01, 0.1, 1.0]},
-        ),
+        "logistic": (ProbeClassifier, {}),
         "svc": (SVC, {"C": [1.0, 10.0]}),
         "linear_svc": (LinearSVC, {"C": [0.0001, 0.001, 0.01]}),
         "knn": (KNeighborsClassifier, _NEIGHBORS),
         "forest": (RandomForestClassifier, _FOREST),
-        "probe": (lambda: LogisticRegression(C=0.1, max_iter=1000), {}),
     },
     "regression": {
-        "ridge": (Ridge, {"alpha": [1.0, 10.0, 100.0, 1000.0]}),
+        "ridge": (ProbeRegressor, {}),
         "svr": (SVR, {"C": [1.0, 10.0, 100.0]}),
         "knn": (KNeighborsRegressor, _NEIGHBORS),
         "forest": (RandomForestRegressor, _FOREST),
-        "probe": (lambda: RidgeCV(np.logspace(-1, 5, 13)), {}),
     },
 }
 
@@ -86,13 +79,16 @@ def strategy_grid(
     task : {"classification", "regression"}, default="classification"
         Which heads and which fine-tuned estimator to use.
     heads : sequence or None, default=None
-        What is trained on standardised frozen features. Each head is a name, an
-        estimator, or a pair of an estimator and its grid. Names are
+        What is trained on frozen features. Each head is a name, an estimator, or a
+        pair of an estimator and its grid. Names are
 
-        - ``"logistic"``, ``"svc"``, ``"linear_svc"``, ``"knn"`` and ``"forest"`` for
-          classification; None means the first two;
-        - ``"ridge"``, ``"svr"``, ``"knn"`` and ``"forest"`` for regression; None means
-          the first two.
+        - ``"logistic"`` (:class:`~sktl.ProbeClassifier`), ``"svc"``, ``"linear_svc"``,
+          ``"knn"`` and ``"forest"`` for classification; None means the first two;
+        - ``"ridge"`` (:class:`~sktl.ProbeRegressor`), ``"svr"``, ``"knn"`` and
+          ``"forest"`` for regression; None means the first two.
+
+        A probe scales its features itself. Embeddings are normalised for an ``SVC``,
+        and standardised for any other head.
 
         An empty sequence leaves this strategy out.
     unfreeze : sequence or None, default=("head", 1)
@@ -129,9 +125,9 @@ def strategy_grid(
     >>> from sklearn.model_selection import GridSearchCV
     >>> from sktl.model_selection import strategy_grid
     >>> X, y = load_digits(n_class=3, return_X_y=True)
-    >>> estimator, grid = strategy_grid(["lenet5"], heads=["logistic"], unfreeze=None)
+    >>> estimator, grid = strategy_grid(["lenet5"], heads=["svc"], unfreeze=None)
     >>> grid[0]["model__head__C"]
-    [0.01, 0.1, 1.0]
+    [1.0, 10.0]
     >>> search = GridSearchCV(estimator, grid, cv=3).fit(X[:60], y[:60])
     >>> bool(search.best_score_ > 0.9)
     True
@@ -217,10 +213,13 @@ def read_head(head, task: str, random_state) -> tuple[str, BaseEstimator, dict]:
 
 
 def frozen_model(features: BaseEstimator, head: BaseEstimator) -> Pipeline:
-    """Return features → scaler → head."""
-    return Pipeline(
-        [("features", features), ("scaler", StandardScaler()), ("head", head)]
-    )
+    """Return features → scaler → head; a probe scales for itself."""
+    scaler: Any = StandardScaler()
+    if isinstance(head, ProbeClassifier | ProbeRegressor):
+        scaler = "passthrough"
+    elif isinstance(head, SVC) and isinstance(features, PretrainedFeatures):
+        scaler = Normalizer()  # much better than StandardScaler on embeddings
+    return Pipeline([("features", features), ("scaler", scaler), ("head", head)])
 
 
 def fine_tuned_class(task: str) -> type[BaseEstimator]:

@@ -31,6 +31,8 @@ class Slot(BaseEstimator):
 # them, since their compiled code follows whatever indices it is given.
 TRUSTED = [
     f"{Slot.__module__}.{Slot.__qualname__}",
+    "sktl.heads._probe.ProbeClassifier",
+    "sktl.heads._probe.ProbeRegressor",
     "sktl.features._augmented.AugmentedEstimator",  # has to stay there as well
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

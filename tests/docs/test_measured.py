@@ -113,6 +113,25 @@ def test_the_guide_says_what_was_measured():
     assert best["cats_vs_dogs", "squeezenet1_0"] > best["cats_vs_dogs", "pocket"] + 5
     # On satellite tiles, the larger network is no better.
     assert abs(best["eurosat", "squeezenet1_0"] - best["eurosat", "pocket"]) < 1
+    recipes = {
+        (row["backbone"], row["recipe"]): row
+        for row in committed("study_head")["summary"]
+    }
+    probe, usual = (
+        recipes["efficientnet_lite0", name]
+        for name in ("ProbeClassifier", "StandardScaler, SVC")
+    )
+    every = recipes["efficientnet_lite0", "all stages evened, ProbeClassifier"]
+    assert (probe["mean accuracy"], every["mean accuracy"]) == (89.9, 90.6)
+    assert (usual["mean accuracy"], round(usual["worst gap"])) == (83.8, -26)
+    assert probe["worst gap"] > -0.9
+    for small in ("squeezenet1_0", "pocket"):
+        assert recipes[small, "ProbeClassifier"]["worst gap"] > -2.3
+    for row in committed("few_labels")["means"][1:]:
+        others = [
+            value for name, value in row.items() if name.startswith(("N", "S", "L"))
+        ]
+        assert row["ProbeClassifier"] >= max(others) - 0.1
     accuracy = committed("finetune_accuracy")
     for images, gain in (("eurosat", 0.05), ("cats_vs_dogs", 0.02)):
         found = {name: row["accuracy"] for name, row in accuracy[images].items()}

@@ -18,7 +18,12 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import check_estimator
 from torchvision.transforms import v2
 
-from sktl import AugmentedEstimator, EmbeddingStore, PretrainedFeatures
+from sktl import (
+    AugmentedEstimator,
+    EmbeddingStore,
+    PretrainedFeatures,
+    ProbeClassifier,
+)
 from sktl.engine import images_embedded
 from sktl.exceptions import ImageInputError
 from sktl.images import ImageRows, ViewRows, variation_of
@@ -270,3 +275,16 @@ def test_a_fitted_model_can_be_kept(digits, how, tmp_path):
     assert restored.get_params()["n_views"] == 3
     again = partial(clone(restored).fit, X[:80], y[:80])
     assert_array_equal(again().predict(X[:90]), model.predict(X[:90]))
+
+
+def test_the_probe_holds_out_all_views_of_an_image_together(digits, monkeypatch):
+    X, y = digits
+    seen, fit = [], ProbeClassifier.fit
+
+    def witness(self, X, y, sample_weight=None, groups=None):
+        seen.append(groups)
+        return fit(self, X, y, sample_weight, groups)
+
+    monkeypatch.setattr(ProbeClassifier, "fit", witness)
+    augmented(ProbeClassifier()).fit(X[:20], y[:20])
+    assert_array_equal(seen[0], np.repeat(np.arange(20), 3))

@@ -11,6 +11,7 @@ VARIANTS = {
     "default": {},
     "lenet5": {"backbone": "lenet5"},
     "layers": {"backbone": "lenet5", "layers": ["stem", "stage*"]},
+    "all": {"backbone": "lenet5", "layers": "all"},
     "max": {"backbone": "lenet5", "pool": "max"},
     "avgmax": {"backbone": "lenet5", "pool": "avgmax"},
     "flatten": {"backbone": "lenet5", "layers": "stage1", "pool": "flatten"},

@@ -102,6 +102,21 @@ def test_numbers_are_those_of_plain_torchvision(
         assert_relative(features.fit_transform(photos), expected, 2e-2)
 
 
+def test_all_stages_are_joined_with_the_embedding_and_evened(photos):
+    features = PretrainedFeatures("pocket", layers="all").fit(photos)
+    assert features.layers_ == ("stem", "stage1", "stage2", "stage3", "pool")
+    found, start = features.transform(photos), 0
+    for layer in features.layers_:
+        plain = PretrainedFeatures("pocket", layers=layer).fit_transform(photos)
+        part = found[:, start : start + plain.shape[1]]
+        length = np.linalg.norm(plain, axis=1, keepdims=True)
+        np.testing.assert_allclose(
+            part, plain / length * plain.shape[1] ** 0.5, rtol=1e-4, atol=1e-5
+        )
+        start += plain.shape[1]
+    assert found.shape[1] == start == len(features.get_feature_names_out())
+
+
 def test_layers_are_concatenated_in_the_order_asked_for(photos):
     def embed(layers):
         return PretrainedFeatures("pocket", layers=layers).fit_transform(photos)

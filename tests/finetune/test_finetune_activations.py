@@ -80,6 +80,7 @@ def test_validation_and_test_images_are_never_varied(stripes, tmp_path):
         n_views=2,
         early_stopping=True,
         validation_fraction=0.25,
+        refit=False,
         cache=tmp_path,
     )
     # 30 training images in two views, 10 validation images as they are.

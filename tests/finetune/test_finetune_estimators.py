@@ -259,7 +259,7 @@ def test_too_few_rows_to_hold_one_out(digits, classifier):
     X, y = digits
     first = [int(np.flatnonzero(y == label)[0]) for label in range(10)]
     with pytest.raises(
-        ValueError, match=r"validation_fraction=0.1 .* n_samples=10 leave none"
+        ValueError, match=r"validation_fraction=0.2 .* n_samples=10 leave none"
     ):
         classifier(early_stopping=True).fit(X[first], y[first])
     with pytest.raises(ValueError, match="and a group, to train on"):
@@ -359,7 +359,7 @@ class CtrlC(Callback):
 
 def test_interrupt_leaves_the_best_net_and_goes_on_to_the_caller(digits, classifier):
     X, y = digits
-    params = {"early_stopping": True, "validation_fraction": 0.3, "lr": 1.0}
+    params = {"early_stopping": True, "refit": False, "lr": 1.0}
     net = classifier(callbacks=[CtrlC(epoch=3)], max_epochs=9, **params)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y)

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from sktl import FineTunedClassifier, PretrainedFeatures
+from sktl import FineTunedClassifier, PretrainedFeatures, ProbeClassifier
 from sktl.engine import images_embedded
 from sktl.exceptions import DuplicateImagesWarning, UnreadableImageError
 from sktl.model_selection import compare
@@ -219,20 +219,27 @@ def test_groups_reach_the_inner_search():
     assert rows[0]["params"]["head__C"] == 1e-8
 
 
-def test_groups_reach_fine_tuning(digits, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (FineTunedClassifier, {"heads": [], "unfreeze": ["head"]}),
+        (ProbeClassifier, {"heads": ["logistic"]}),
+    ],
+)
+def test_groups_reach_fine_tuning_and_the_probe(digits, monkeypatch, kind, what):
     X, y = digits
     groups = np.arange(len(y)) // 2
-    seen, fit = [], FineTunedClassifier.fit
+    seen, fit = [], kind.fit
 
     def witness(self, X, y, sample_weight=None, groups=None):
         seen.append(groups)
         return fit(self, X, y, sample_weight, groups)
 
-    monkeypatch.setattr(FineTunedClassifier, "fit", witness)
+    monkeypatch.setattr(kind, "fit", witness)
     found = compare(
         X,
         y,
-        **{**QUICK, "heads": [], "unfreeze": ["head"], "baselines": []},
+        **{**QUICK, **what, "baselines": []},
         fine_tuning={"max_epochs": 1, "augment": "none"},
         groups=groups,
         refit=False,

@@ -114,6 +114,16 @@ def test_fine_tuning_finds_its_embeddings_and_its_cut(tmp_path, stripes):
         prime(search, X)
 
 
+def test_views_are_primed(tmp_path, stripes):
+    X, y = stripes
+    tuned = FineTunedClassifier(
+        "lenet5", n_views=3, cache=str(tmp_path), random_state=0, early_stopping=True
+    )
+    search = GridSearchCV(tuned, {"max_epochs": [0, 2]}, cv=2)
+    assert prime(search, X, y) == 3 * len(X)
+    assert_nothing_left_to_embed(search, X, y)
+
+
 def test_distributions_of_heads_are_fine_and_those_of_networks_are_not(
     features, stripes
 ):

@@ -23,7 +23,13 @@ from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
+from sktl import (
+    FineTunedClassifier,
+    FineTunedRegressor,
+    PretrainedFeatures,
+    ProbeClassifier,
+    ProbeRegressor,
+)
 from sktl.exceptions import (
     ModelFileError,
     ModelFileWarning,
@@ -92,6 +98,7 @@ def parts_of(path):
 
 
 HEADS = [
+    ProbeClassifier(),
     SVC(),
     LinearSVC(),
     LogisticRegression(),
@@ -174,6 +181,7 @@ def test_both_strategies_inside_other_estimators(digits, tuned, tmp_path):
     for model in (
         make_pipeline(frame_like, StandardScaler(), Ridge()),
         make_pipeline(union, StandardScaler(), Ridge()),
+        make_pipeline(union, ProbeRegressor()),
     ):
         model.fit(X, y == "more")
         save_model(model, tmp_path / "m.sktl")
