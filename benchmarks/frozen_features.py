@@ -1,8 +1,8 @@
 """Measure how good frozen features are on real images.
 
-Test accuracy of a ``StandardScaler`` and a linear head on the embeddings of trained and
-untrained networks, next to baselines that use no network, on the two image sets in the
-folder named by ``SKTL_TEST_DATA``.
+Test accuracy of heads on the embeddings of trained and untrained networks, next to
+baselines that use no network, on the two image sets in the folder named by
+``SKTL_TEST_DATA``.
 
 Run with: python benchmarks/frozen_features.py
 """
@@ -16,10 +16,10 @@ from _frame import write_table
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 from sklearn.svm import SVC
 
-from sktl import PretrainedFeatures
+from sktl import PretrainedFeatures, ProbeClassifier
 from sktl.datasets import load_image_folder
 
 DATA = Path(os.environ["SKTL_TEST_DATA"])
@@ -27,12 +27,8 @@ DATA = Path(os.environ["SKTL_TEST_DATA"])
 
 def small_pixels(paths):
     """Return each image as 32 x 32 colour pixels."""
-    return np.stack(
-        [
-            np.asarray(Image.open(path).convert("RGB").resize((32, 32))).ravel()
-            for path in paths
-        ]
-    )
+    images = (Image.open(path).convert("RGB").resize((32, 32)) for path in paths)
+    return np.stack([np.asarray(image).ravel() for image in images]) / 255
 
 
 def colour_histogram(paths):
@@ -68,9 +64,10 @@ def main():
         "efficientnet_lite2": PretrainedFeatures("efficientnet_lite2"),
     }
     heads = {
+        "ProbeClassifier": ProbeClassifier(),
         "LogisticRegression": LogisticRegression(max_iter=1000),
-        "SVC": SVC(),
-        "SVC(C=10)": SVC(C=10),
+        "StandardScaler, SVC": make_pipeline(StandardScaler(), SVC()),
+        "Normalizer, SVC(C=10)": make_pipeline(Normalizer(), SVC(C=10)),
     }
     table = []
     for name in ("cats_vs_dogs", "eurosat"):
@@ -82,9 +79,8 @@ def main():
             seconds = time.perf_counter() - started
             row = {"set": name, "features": described, "seconds": round(seconds, 1)}
             for head_name, head in heads.items():
-                model = make_pipeline(StandardScaler(), head)
-                model.fit(train, data.train.target)
-                accuracy = 100 * model.score(test, data.test.target)
+                head.fit(train, data.train.target)
+                accuracy = 100 * head.score(test, data.test.target)
                 row[head_name] = round(accuracy, 2)
             table.append(row)
             print("  ".join(str(value).ljust(24) for value in row.values()))

@@ -10,7 +10,7 @@ SETS = {
     "digits": "digits",
     "mnist": "MNIST",
 }
-_HEADS = ("LogisticRegression", "SVC", "SVC(C=10)")
+_ERROR = " standard error"
 
 
 def shown(name: str, result: dict) -> list[str]:
@@ -57,9 +57,9 @@ def _frozen(result) -> list[dict]:
         images = SETS[row["set"]]
         cells = {"images": None if images == last else images}
         cells["features"], last = row["features"], images
-        for head in _HEADS:
-            if head in row:
-                error = row.get(f"{head} standard error")
+        for head in row:
+            if head not in ("set", "features", "seconds") and _ERROR not in head:
+                error = row.get(head + _ERROR)
                 more = "" if error is None else f" ± {error:.1f}"
                 cells[head] = f"{row[head]:.1f}{more}"
         if "seconds" in row:
@@ -183,6 +183,21 @@ def _coverage(result) -> list[dict]:
     return list(rows.values())
 
 
+def _stopping(result) -> list[dict]:
+    """Means over draws, and the worst draw of early stopping against its probe."""
+    return [
+        {
+            "network": row["backbone"],
+            "images": SETS.get(row["set"], row["set"].replace("_", " ")),
+            **{
+                way: f"{row[way]:.1f}" for way in ("probe", "default", "early stopping")
+            },
+            "worst": f"{row['worst against probe']:+.1f}",
+        }
+        for row in result["summary"]
+    ]
+
+
 def _any(result) -> list[dict]:
     """Rows as the benchmark wrote them, or contenders of image sets."""
     rows = result.get("rows") or result.get("table")
@@ -198,6 +213,7 @@ _TABLES = {
     "frozen_views": _views,
     "finetune_accuracy": _sets,
     "study_finetune_defaults": _sets,
+    "study_early_stopping": _stopping,
     "search": _search,
     "throughput": _networks,
     "throughput_gpu": _networks,

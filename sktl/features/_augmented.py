@@ -151,9 +151,9 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
             y = None if y is None else _safe_indexing(y, rows)
             params = _check_method_params(X, params, indices=rows)
             *_, (name, head) = getattr(self.estimator, "steps", [("", None)])
-            if isinstance(head, ProbeClassifier | ProbeRegressor):
-                if not _routing_enabled():
-                    params.setdefault(f"{name}__groups", rows)
+            is_probe = isinstance(head, ProbeClassifier | ProbeRegressor)
+            if is_probe and not _routing_enabled():
+                params.setdefault(f"{name}__groups", rows)
         self.estimator_ = clone(self.estimator).fit(views, y, **params)
         return self
 

@@ -244,7 +244,8 @@ def test_groups_reach_fine_tuning_and_the_probe(digits, monkeypatch, kind, what)
         groups=groups,
         refit=False,
     )
-    for given, (train, _) in zip(seen, found.splits_, strict=True):
+    assert len(seen) >= len(found.splits_)  # what is cheap is also fitted to fewer rows
+    for given, (train, _) in zip(seen, found.splits_, strict=False):
         assert_array_equal(given, groups[train])
 
 
