@@ -45,7 +45,13 @@ from sklearn.preprocessing import FunctionTransformer, Normalizer
 
 from sktl import FineTunedClassifier, PretrainedFeatures, ProbeClassifier
 
-LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+EMBEDDINGS = {
+    "lite0 in float32": ("efficientnet_lite0", "float32"),
+    "lite0": ("efficientnet_lite0", "auto"),
+    "lite1": ("efficientnet_lite1", "auto"),
+    "lite2": ("efficientnet_lite2", "auto"),
+}
+DEFAULT, *LITE = EMBEDDINGS
 N_DRAWS, PER_CLASS = 3, 30
 FASTAI_EPOCHS = 3
 SCORES = ("mean per class", "without background", "all test images", "30 a class")
@@ -59,8 +65,8 @@ NOTES = [
     "were shared with other work: load is the number of processes that wanted them at "
     "the start. Two free cores need half of the CPU minutes, or somewhat more.",
     "Roots: make_pipeline(PretrainedFeatures(...), FunctionTransformer(np.sqrt), "
-    "Normalizer()). Lite0 in float32, the default; lite1 and lite2 with "
-    "precision='auto', which is bfloat16 if the processor computes in it.",
+    "Normalizer()). With one network they are those of lite0 in float32, the "
+    "default; otherwise precision='auto', which is bfloat16 on this processor.",
     "fastai: vision_learner(...).fine_tune, one epoch for the head and "
     f"{FASTAI_EPOCHS} for everything.",
 ]
@@ -87,20 +93,20 @@ def draw(y, seed):
     return train, np.setdiff1d(np.arange(len(y)), train)
 
 
-def embedder(backbone, store):
-    """Return frozen features: Lite0 by default, the larger ones as fast as possible."""
-    precision = "float32" if backbone == LITE[0] else "auto"
+def embedder(name, store):
+    """Return the frozen features that are called ``name`` in the table."""
+    backbone, precision = EMBEDDINGS[name]
     return PretrainedFeatures(backbone, precision=precision, cache=store)
 
 
-def by_frozen(backbones, roots, head, store):
+def by_frozen(names, roots, head, store):
     """Return a contender: a head on the embeddings of networks, side by side.
 
     ``roots`` takes square roots, which even out the few large activations, and scales
     each embedding to unit length. Embeddings of EfficientNet-Lite are never negative.
     """
     steps = [FunctionTransformer(np.sqrt), Normalizer()] if roots else []
-    parts = [(name, make_pipeline(embedder(name, store), *steps)) for name in backbones]
+    parts = [(name, make_pipeline(embedder(name, store), *steps)) for name in names]
     model = make_pipeline(FeatureUnion(parts), head)
     return lambda X, y: model.fit(X, y).predict
 
@@ -200,14 +206,14 @@ def by_fastai(X, y):
 
 # What is learned from embeddings: the networks, what is done to theirs, and the head.
 FROZEN = {
-    "LogisticRegression": (LITE[:1], False, LogisticRegression(max_iter=1000)),
-    "ProbeClassifier": (LITE[:1], False, ProbeClassifier()),
-    "ProbeClassifier, lite0 + lite1 + lite2": (LITE, False, ProbeClassifier()),
-    "roots, lite0": (LITE[:1], True, LogisticRegression(C=100)),
+    "LogisticRegression": ([DEFAULT], False, LogisticRegression(max_iter=1000)),
+    "ProbeClassifier": ([DEFAULT], False, ProbeClassifier()),
+    "roots, lite0": ([DEFAULT], True, LogisticRegression(C=100)),
     "roots, lite1": (LITE[1:2], True, LogisticRegression(C=100)),
     "roots, lite2": (LITE[2:], True, LogisticRegression(C=100)),
     "roots, lite0 + lite1": (LITE[:2], True, LogisticRegression(C=50)),
     "roots, lite0 + lite1 + lite2": (LITE, True, LogisticRegression(C=30)),
+    "ProbeClassifier, lite0 + lite1 + lite2": (LITE, False, ProbeClassifier()),
 }
 OTHERS = {
     "FineTunedClassifier": by_fine_tuning(),
@@ -215,7 +221,7 @@ OTHERS = {
     "timm, LogisticRegression": by_timm,
     "fastai, fine_tune": by_fastai,
 }
-EMBEDDING = {f"embedding all images, {name}": name for name in LITE}
+EMBEDDING = {f"embedding all images, {name}": name for name in EMBEDDINGS}
 NEEDS = {"timm, LogisticRegression": "timm", "fastai, fine_tune": "fastai"}
 
 
@@ -254,7 +260,9 @@ def complete(row, rows):
     """Return a row of frozen features with the cost of its embeddings added."""
     if row["contender"] not in FROZEN:
         return row
-    parts = [rows[f"embedding all images, {b}"] for b in FROZEN[row["contender"]][0]]
+    parts = [
+        rows[f"embedding all images, {name}"] for name in FROZEN[row["contender"]][0]
+    ]
     costs = {c: sum(r[c] for r in [row, *parts]) for c in ("minutes", "CPU minutes")}
     return {**row, **costs, "peak MB": max(r["peak MB"] for r in [row, *parts])}
 
