@@ -154,8 +154,9 @@ class WeightsFile:
 
 
 WITHOUT = (
-    "Nothing more is needed for backbone='pocket' or 'lenet5' (weights inside sktl), "
-    "weights=<path of a file>, or weights=None (random)."
+    "Nothing more is needed for backbone='efficientnet_lite0' (installed with sktl), "
+    "'pocket' or 'lenet5' (inside sktl), weights=<path of a file>, or weights=None "
+    "(random)."
 )
 
 

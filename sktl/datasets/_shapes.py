@@ -62,8 +62,10 @@ def make_shapes(
     --------
     >>> from sktl.datasets import make_shapes
     >>> X, y = make_shapes(50, random_state=0)
-    >>> X.shape, X.dtype, sorted(set(y))
-    ((50, 96, 96, 3), dtype('uint8'), ['circle', 'cross', 'square', 'star', 'triangle'])
+    >>> X.shape, X.dtype
+    ((50, 96, 96, 3), dtype('uint8'))
+    >>> sorted(set(y.tolist()))
+    ['circle', 'cross', 'square', 'star', 'triangle']
     """
     from PIL import Image
     from sklearn.datasets import load_sample_images

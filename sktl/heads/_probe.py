@@ -102,7 +102,7 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None) -> ProbeClassifier:
         """Choose the penalty and solve.
 
         Parameters
@@ -251,7 +251,7 @@ class ProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict] = {}
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None) -> ProbeRegressor:
         """Choose the penalty and solve.
 
         Parameters

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -180,6 +181,8 @@ def compare(
     y, groups, task = read_targets(X, y, groups, task)
     score_name, scorer = read_scoring(scoring, y, task)
     seed = int(check_random_state(random_state).randint(2**31 - 1000))
+    if not isinstance(cv, Integral):
+        cv = check_cv(cv)  # keeps the splits of an iterator
     splits = make_splits(y, groups, task, cv, n_repeats, seed)
     candidates = make_candidates(
         task,
@@ -293,10 +296,10 @@ def compare(
             lambda some: list(fit(leader, features, some)),
             y,
             splits,
+            groups,
             task=task,
             scoring=score_name,
             confidence=confidence,
-            grouped=groups is not None,
         )
     if refit:
         _, features = leaders[best.strategy]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import (
     GridSearchCV,
@@ -155,17 +156,18 @@ class NestedCrossValidation:
     def fit(self, model, grid: dict, X, y, groups) -> tuple[BaseEstimator, dict]:
         """Return the model fitted with the best parameters of an inner search."""
         splits = _inner_splits(y, groups, self.task, self.inner_cv, self.seed)
-        if grid and splits:
-            search = GridSearchCV(model, grid, cv=splits, scoring=self.scorer)
-            search.fit(X, y)
-            return search.best_estimator_, search.best_params_
         last, prefix = model, ""
         if isinstance(model, Pipeline):
             last, prefix = model[-1], f"{model.steps[-1][0]}__"
         given = {}
         if groups is not None and has_fit_parameter(last, "groups"):
             given = {f"{prefix}groups": groups}
-        return clone(model).fit(X, y, **given), {}
+        with config_context(enable_metadata_routing=False):
+            if grid and splits:
+                search = GridSearchCV(model, grid, cv=splits, scoring=self.scorer)
+                search.fit(X, y, **given)
+                return search.best_estimator_, search.best_params_
+            return clone(model).fit(X, y, **given), {}
 
     def on_split(self, model, grid: dict, X, y, groups, split: Split) -> SplitResult:
         """Fit a model to the training rows and score it on the test rows."""

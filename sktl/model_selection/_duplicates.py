@@ -317,7 +317,10 @@ def _cosine_pairs(vectors: np.ndarray, threshold: float) -> Pairs:
     """Return pairs of neighbours whose cosine reaches the threshold."""
     vectors = normalize(vectors)
     indices = _neighbours(vectors, vectors, _NEAREST)
-    cosines = np.einsum("ij,ikj->ik", vectors, vectors[indices])
+    # One neighbour of each at a time: all would be several copies of the vectors.
+    cosines = np.stack(
+        [np.einsum("ij,ij->i", vectors, vectors[some]) for some in indices.T], axis=1
+    )
     kinds = np.full(indices.shape, "near", dtype=object)
     return _pairs_at(cosines >= threshold, indices, kinds, cosines)
 

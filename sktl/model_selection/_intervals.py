@@ -46,7 +46,7 @@ def score_interval(
     found = corrected_interval(scores, splits, confidence)
     bounds, is_share = bounds_of(scoring), scoring == "accuracy" and not grouped
     if bounds == (0, 1) and np.isfinite(found.mean):
-        n = _n_tested(scores, splits) / _IMAGES_PER_INDEPENDENT
+        n = _n_tested(splits) / _IMAGES_PER_INDEPENDENT
         z = stats.norm.ppf(0.5 + confidence / 2)
         middle = (found.mean + z**2 / (2 * n)) / (1 + z**2 / n)
         error = np.sqrt(found.mean * (1 - found.mean) / n + (z / (2 * n)) ** 2)
@@ -77,7 +77,7 @@ def difference_interval(
     low, high = bounds_of(scoring)
     is_share = scoring == "accuracy" and not grouped
     if (low, high) == (0, 1) and np.isfinite(found.mean):
-        n = _n_tested(differences, splits)
+        n = _n_tested(splits)
         mean = found.mean * n / (n + 2)
         apart = (max(apart, abs(found.mean)) * n + 1) / (n + 2)
         variance = apart - mean**2
@@ -129,10 +129,9 @@ def _within(found: Interval, low: float, high: float) -> Interval:
     return Interval(found.mean, lowest, highest, found.p_value)
 
 
-def _n_tested(scores, splits: list[Split]) -> float:
+def _n_tested(splits: list[Split]) -> int:
     """Return how many different images were tested."""
-    n_train, n_test = _mean_sizes(splits)
-    return min(n_train + n_test, n_test * len(scores))
+    return len(np.unique(np.concatenate([test for _, test in splits])))
 
 
 def _mean_sizes(splits: list[Split]) -> tuple[float, float]:

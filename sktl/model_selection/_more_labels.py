@@ -68,6 +68,7 @@ def measure_label_curve(
     fit: Callable[[list[Split]], list[SplitResult]],
     y: np.ndarray,
     splits: list[Split],
+    groups: np.ndarray | None = None,
     *,
     task: str,
     scoring: str,
@@ -75,22 +76,29 @@ def measure_label_curve(
 ) -> LabelCurve | None:
     """Fit a candidate to parts of the training rows; None if those are too few.
 
-    ``fit`` returns its results on given splits; ``how`` goes to the interval.
+    Rows of one unit (a group, or a single image) are left out together. ``fit`` returns
+    its results on given splits; ``how`` goes to the interval.
     """
-    rng = np.random.default_rng(0)
-    orders = [_by_target(train, y, rng) for train, _ in splits]
-    steps = [step for step in _STEPS if _is_enough(orders, y, step, task)]
-    if not steps:
+    rng, units = np.random.default_rng(0), np.arange(len(y))
+    if groups is not None:
+        units = np.unique(groups, return_inverse=True)[1]
+    orders = [_by_target(train, y, units, rng) for train, _ in splits]
+    parts = {
+        step: [
+            train[np.isin(units[train], order[::step])]
+            for order, (train, _) in zip(orders, splits, strict=True)
+        ]
+        for step in _STEPS
+    }
+    trains = [train for train, _ in splits]
+    sets = [some for some in parts.values() if _is_enough(some, trains, y, task)]
+    if not sets:
         return None
-    results = [
-        fit(
-            [
-                (np.sort(order[::step]), test)
-                for order, (_, test) in zip(orders, splits, strict=True)
-            ]
-        )
-        for step in steps
-    ]
+    tests = [test for _, test in splits]
+    try:
+        results = [fit(list(zip(some, tests, strict=True))) for some in sets]
+    except ValueError:  # a head that needs more rows, such as PCA with n_components
+        return None
     results.append(candidate.results)
     scores = np.array([[found.score for found in row] for row in results])
     right = [
@@ -107,25 +115,29 @@ def measure_label_curve(
         splits,
         scoring,
         apart=float(np.mean(right[0] != right[1])),
+        grouped=groups is not None,
         **how,
     )
-    mean_size = float(np.mean([len(train) for train, _ in splits]))
-    sizes = [round(mean_size / step) for step in (*steps, 1)]
+    sizes = [round(float(np.mean([*map(len, some)]))) for some in (*sets, trains)]
     return LabelCurve(candidate.name, sizes, scores, gain, scoring)
 
 
-def _by_target(train: np.ndarray, y: np.ndarray, rng) -> np.ndarray:
-    """Return rows sorted by target, so that every n-th of them has its share of each.
+def _by_target(train: np.ndarray, y: np.ndarray, units: np.ndarray, rng) -> np.ndarray:
+    """Return units sorted by target, so that every n-th of them has its share of each.
 
-    Rows of one target are in random order.
+    Units of one target are in random order.
     """
-    shuffled = rng.permutation(train)
-    return shuffled[np.argsort(y[shuffled], kind="stable")]
+    found, first = np.unique(units[train], return_index=True)
+    order = rng.permutation(len(found))
+    return found[order][np.argsort(y[train[first]][order], kind="stable")]
 
 
-def _is_enough(orders: list[np.ndarray], y: np.ndarray, step: int, task: str) -> bool:
-    """Tell whether every n-th row of each training part is enough to fit to."""
+def _is_enough(parts: list, trains: list, y: np.ndarray, task: str) -> bool:
+    """Tell whether each part of the training rows is enough to fit to."""
     if task == "regression":
-        return min(map(len, orders)) // step >= _LEAST
-    rarest = min(np.unique(y[order], return_counts=True)[1].min() for order in orders)
-    return rarest // step >= _LEAST_OF_A_CLASS
+        return min(map(len, parts)) >= _LEAST
+    return all(
+        np.isin(y[train], y[part]).all()
+        and np.unique(y[part], return_counts=True)[1].min() >= _LEAST_OF_A_CLASS
+        for part, train in zip(parts, trains, strict=True)
+    )

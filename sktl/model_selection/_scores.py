@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 
 # Scores of the class called 1. Where no class is, their mean over classes is taken.
 _OF_ONE_CLASS = ("f1", "precision", "recall", "jaccard")
@@ -21,6 +21,8 @@ _BOUNDS = {
     (-np.inf, 1.0): ("r2", "R²", "explained_variance", "d2_"),
     (-np.inf, 0.0): ("neg_",),
 }
+# A function of the user's own may take any values, whatever its name.
+_KNOWN = {"R²", *get_scorer_names()}
 
 
 def read_scoring(scoring, y: np.ndarray, task: str) -> tuple[str, Callable]:
@@ -59,7 +61,7 @@ def read_scoring(scoring, y: np.ndarray, task: str) -> tuple[str, Callable]:
 def bounds_of(scoring: str) -> tuple[float, float]:
     """Return the lowest and the highest value of a score, by its name."""
     for bounds, names in _BOUNDS.items():
-        if scoring.startswith(names):
+        if scoring in _KNOWN and scoring.startswith(names):
             return bounds
     return -np.inf, np.inf
 

@@ -226,7 +226,7 @@ def _explained(comparison, X, y) -> tuple:
     best = None if top["strategy"] == "baseline" else best
     if best is None or (top["strategy"] == "frozen" and not _is_linear_pipeline(best)):
         for row in comparison.table:
-            linear = row["head"] in ("logistic", "linear_svc", "ProbeClassifier")
+            linear = row["head"] in _LINEAR
             same = top["backbone"] in (None, row["backbone"])
             if row["strategy"] == "frozen" and linear and same:
                 return row["name"], clone(comparison.estimators_[row["name"]]).fit(X, y)

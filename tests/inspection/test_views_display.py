@@ -62,7 +62,7 @@ def test_an_augmented_estimator_shows_the_views_it_was_fitted_to(stripes, search
 
 def test_a_fine_tuned_estimator_shows_its_kept_views(stripes, monkeypatch):
     X, y = stripes
-    net = FineTunedClassifier("lenet5", max_epochs=0, n_views=3, random_state=0)
+    net = FineTunedClassifier("lenet5", max_epochs=1, n_views=3, random_state=0)
     prepared = {}
     prepare = ViewRows.prepare
 
