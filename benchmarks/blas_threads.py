@@ -8,13 +8,13 @@ Run with: python benchmarks/blas_threads.py
 
 import os
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 from _frame import arguments, host, interleaved, publish
 from sklearn.linear_model import LogisticRegression, Ridge
-from sktl.finetune._probe import solve_classes
 from threadpoolctl import threadpool_limits
+
+from sktl.heads import solve_classes
 
 SIZES = [(200, 128, 2), (600, 512, 5), (2000, 2048, 10), (20000, 1280, 10)]
 
@@ -39,11 +39,10 @@ def main():
         X, y = problem(n, width, n_classes)
         targets = np.eye(n_classes)[y]
         ones = np.ones(n)
-        labelled = SimpleNamespace(y=y, weight=ones, counts=ones, groups=None)
         heads = {
             "logistic": lambda X=X, y=y: LogisticRegression(max_iter=100).fit(X, y),
             "ridge": lambda X=X, y=targets: Ridge().fit(X, y),
-            "probe": lambda X=X, r=labelled, k=n_classes: solve_classes(X, r, k),
+            "probe": lambda X=X, y=y, k=n_classes, w=ones: solve_classes(X, y, k, w),
         }
 
         def run(head, limit):

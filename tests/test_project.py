@@ -1,5 +1,7 @@
 """What the project's own files say of one another is true."""
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -37,3 +39,15 @@ def test_every_target_of_make_is_described():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert [t for t in phony[1].split() if f"make {t}`" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda path: path.name
+)
+def test_what_benchmarks_import_from_sktl_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        module = getattr(node, "module", None) or ""
+        if module.split(".")[0] != "sktl" or module.endswith("_openvino_runner"):
+            continue
+        found = importlib.import_module(module)
+        assert [a.name for a in node.names if not hasattr(found, a.name)] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
 
@@ -22,8 +23,9 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from sktl.exceptions import DataConversionWarning
 from sktl.heads import ProbeClassifier, ProbeRegressor
-from sktl.images import Views, variation_of
+from sktl.images import ImageRows, Views, is_flat, variation_of
 
 
 def _estimator_has(name: str) -> Callable[[AugmentedEstimator], bool]:
@@ -57,10 +59,11 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
         What is fitted: usually a pipeline of :class:`~sktl.PretrainedFeatures` and a
         head. Its first step has to read images.
     augment : {"none", "light", "strong"}, dict or callable, default="light"
-        How views differ from the image, as in :class:`~sktl.FineTunedClassifier`. The
-        views of a callable are embedded again in each fit.
+        How views differ from the image, as in :class:`~sktl.FineTunedClassifier`. With
+        a callable nothing is kept, not even the embeddings of the images themselves.
     n_views : int, default=4
-        Rows for each image: the image itself and ``n_views - 1`` variations of it.
+        Rows for each image: the image itself and ``n_views - 1`` variations of it. Rows
+        of a table that are not flattened pictures have no views, and are used once.
     random_state : int, RandomState instance or None, default=None
         Seed of the variations. ``None`` draws the same ones in each fit.
 
@@ -68,6 +71,8 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator_ : estimator
         The fitted estimator.
+    seed_ : int or None
+        Seed of the variations that were drawn; None if nothing was varied.
     classes_ : ndarray of shape (n_classes,)
         The labels, if the estimator is a classifier.
     n_features_in_ : int
@@ -92,10 +97,10 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
     A search goes around this estimator: it then divides images, not views. Inside,
     :class:`ProbeClassifier` holds out all views of an image together. Any other
     cross-validation by the head itself (``LogisticRegressionCV``) sees views of an
-    image on both sides. All views of an image are neighbours, so splits in order, the
-    default, part those of at most one image per class and fold; a shuffled split or
-    the leave-one-out of ``RidgeCV`` parts all of them, and tends to
-    choose too weak a penalty.
+    image on both sides. Views of an image stand side by side, so the default folds,
+    which take rows in order, split the views of at most one image per class and fold.
+    A shuffled split, or the leave-one-out of ``RidgeCV``, splits nearly all of them and
+    tends to choose too weak a penalty.
 
     Examples
     --------
@@ -143,31 +148,54 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
             The fitted estimator.
         """
         X, y = indexable(X, y)  # checks their lengths
-        if _routing_enabled():
+        estimator, routed = clone(self.estimator), _routing_enabled()
+        if routed:
             params = process_routing(self, "fit", **params).estimator.fit
-        views = self._in_views(X)
-        if views is not X:
+        views = self.views_of(X)
+        if isinstance(views, Views):
             rows = np.repeat(np.arange(_num_samples(X)), self.n_views)
             y = None if y is None else _safe_indexing(y, rows)
             params = _check_method_params(X, params, indices=rows)
-            *_, (name, head) = getattr(self.estimator, "steps", [("", None)])
+            *_, (name, head) = getattr(estimator, "steps", [("", None)])
             is_probe = isinstance(head, ProbeClassifier | ProbeRegressor)
-            if is_probe and not _routing_enabled():
-                params.setdefault(f"{name}__groups", rows)
-        self.estimator_ = clone(self.estimator).fit(views, y, **params)
+            if is_probe and head.get_metadata_routing().fit.requests["groups"] is True:
+                params.setdefault("groups" if routed else f"{name}__groups", rows)
+        self.estimator_ = estimator.fit(views, y, **params)
+        self.seed_ = views.seed if isinstance(views, Views) else None
         return self
 
-    def _in_views(self, X):
-        """Return what the estimator is fitted to: X itself if nothing is varied."""
+    def views_of(self, X, seed=None):
+        """Return what ``fit`` hands to the estimator: X, to be read as views.
+
+        Parameters
+        ----------
+        X : array-like of images
+            As in ``fit``.
+        seed : int or None, default=None
+            Seed of the variations; None takes it from ``random_state``.
+
+        Returns
+        -------
+        views : Views or array-like of images
+            X itself if nothing is varied.
+        """
         variation = variation_of(self.augment)
         if variation is None or self.n_views == 1:
             return X
-        if any(name.endswith("unfreeze") for name in self.estimator.get_params()):
+        params = self.estimator.get_params()
+        if any(name.endswith("unfreeze") for name in params):
             raise ValueError(
                 "AugmentedEstimator is for frozen features. Fine-tuned estimators vary "
                 "their training images themselves: set their augment and n_views."
             )
-        seed = self.random_state or 0
+        if is_flat(X) and np.ndim(X) == 2:
+            row = np.zeros((1, np.shape(X)[1]))
+            shapes = (params[name] for name in params if name.endswith("image_shape"))
+            with warnings.catch_warnings():  # the estimator will warn
+                warnings.simplefilter("ignore", DataConversionWarning)
+                if ImageRows.of(row, image_shape=next(shapes, None)).are_strips:
+                    return X
+        seed = (self.random_state or 0) if seed is None else seed
         if isinstance(seed, np.random.RandomState):
             seed = seed.randint(2**31 - 1)
         return Views(X, variation, self.n_views, int(seed))
@@ -178,7 +206,9 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
 
     predict = _on_plain_images("predict", "the predictions")
     predict_proba = _on_plain_images("predict_proba", "the probabilities of classes")
-    predict_log_proba = _on_plain_images("predict_log_proba", "their logarithms")
+    predict_log_proba = _on_plain_images(
+        "predict_log_proba", "the logarithms of the probabilities"
+    )
     decision_function = _on_plain_images("decision_function", "the scores of classes")
     transform = _on_plain_images("transform", "the features")
 

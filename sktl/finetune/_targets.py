@@ -20,7 +20,12 @@ from torch.nn import functional
 
 from sktl.finetune._trained_part import ScaledOutput, fill_head
 from sktl.finetune._training_rows import TrainingRows
-from sktl.heads import solve_classes, solve_numbers
+from sktl.heads import (
+    check_class_weight,
+    class_factors,
+    solve_classes,
+    solve_numbers,
+)
 
 
 @dataclass
@@ -108,12 +113,8 @@ class Labels:
         ``begins`` says that training begins with these rows, and that no further
         classes were announced.
         """
+        check_class_weight(class_weight, self.classes, y[weight > 0])
         if self.several:
-            if class_weight is not None:
-                raise ValueError(
-                    "class_weight applies to one label per image, and y is an "
-                    "indicator matrix. Pass sample_weight instead."
-                )
             return
         labels = self.classes[np.unique(y[weight > 0])].tolist()
         if begins and len(labels) < 2:
@@ -121,32 +122,13 @@ class Labels:
                 "The classifier needs samples of at least 2 classes, but only one "
                 f"class has a weight above zero: {labels[0]!r}."
             )
-        if isinstance(class_weight, Mapping):
-            unknown = [key for key in class_weight if key not in self.classes]
-            if unknown and any(label not in class_weight for label in labels):
-                raise ValueError(
-                    f"class_weight has weights for {unknown}, which are not among the "
-                    f"classes, {self.classes.tolist()}."
-                )
-            values = np.array([class_weight.get(label, 1.0) for label in labels], float)
-            if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-                raise ValueError(
-                    f"class_weight={dict(class_weight)!r}: weights have to be finite, "
-                    "not negative, and above 0 for at least one class in y."
-                )
 
     def weigh(self, rows: TrainingRows, class_weight) -> np.ndarray:
         """Return the weights of rows, class weights included."""
         if class_weight is None:
             return rows.weight
-        if isinstance(class_weight, Mapping):
-            factor = np.array([class_weight.get(c, 1.0) for c in self.classes], float)
-        else:
-            total = np.bincount(rows.y, weights=rows.weight, minlength=self.n_outputs)
-            present = total > 0
-            factor = np.zeros(self.n_outputs)
-            factor[present] = total.sum() / (present.sum() * total[present])
-        return rows.weight * factor[rows.y]
+        factors = class_factors(class_weight, self.classes, rows.y, rows.weight)
+        return rows.weight * factors[rows.y]
 
     def check_same(self, other) -> None:
         """Raise if weights that were trained on ``other`` do not fit these targets."""

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import expit, softmax
 from sklearn.base import (
     BaseEstimator,
@@ -34,6 +35,7 @@ from sklearn.utils.validation import (
 )
 
 from sktl._blas import one_blas_thread
+from sktl.heads._class_weights import check_class_weight, class_factors
 
 # From the strongest penalty to the weakest: the C of a logistic regression, and
 # 1/alpha of a ridge regression.
@@ -80,8 +82,9 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
     variance of all, halfway between no scaling and ``StandardScaler``. Three folds
     then try penalties from strong to weak until two in a row were no better. They see
     at most 1000 rows, so a fit to 2,000 rows of 1,280 features in 40 classes takes
-    1.6 s (benchmarks/study_head.py). Copies of a row stay together, and so do rows of
-    one group. There is no random draw.
+    1.6 s (benchmarks/study_head.py). Rows of one group stay together; without groups,
+    copies of a row do. One label per class leaves nothing to hold out, and C is then 1.
+    There is no random draw.
 
     Examples
     --------
@@ -97,6 +100,7 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
+    __metadata_request__fit: ClassVar[dict] = {"groups": True}
 
     def __init__(self, *, class_weight=None):
         self.class_weight = class_weight
@@ -121,6 +125,7 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         self : ProbeClassifier
         """
         X, y = validate_data(self, X, y, multi_output=True, dtype=np.float64)
+        y = y.toarray() if issparse(y) else y
         check_classification_targets(y)
         self.multilabel_ = type_of_target(y) == "multilabel-indicator"
         weight, groups = _checked(X, sample_weight, groups)
@@ -135,7 +140,9 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
                     f"only one class: {self.classes_[0]!r}."
                 )
         if self.class_weight is not None:
-            weight = weight * self._factors(codes, weight)
+            check_class_weight(self.class_weight, self.classes_, codes[weight > 0])
+            factors = class_factors(self.class_weight, self.classes_, codes, weight)
+            weight = weight * factors[codes]
         coef, intercept = solve_classes(X, codes, len(self.classes_), weight, groups)
         if len(self.classes_) == 2 and not self.multilabel_:
             coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
@@ -195,19 +202,6 @@ class ProbeClassifier(ClassifierMixin, BaseEstimator):
         codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return self.classes_[codes]
 
-    def _factors(self, codes: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return what ``class_weight`` multiplies the weight of each row by."""
-        if self.multilabel_:
-            raise ValueError(
-                "class_weight applies to one label per row, and y is an indicator "
-                "matrix. Pass sample_weight instead."
-            )
-        if self.class_weight == "balanced":
-            total = np.bincount(codes, weights=weight)
-            return (total.sum() / np.maximum(total, 1e-12))[codes]
-        known = self.class_weight
-        return np.array([known.get(label, 1.0) for label in self.classes_])[codes]
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = self.class_weight is None
@@ -249,6 +243,7 @@ class ProbeRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict] = {}
+    __metadata_request__fit: ClassVar[dict] = {"groups": True}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, groups=None) -> ProbeRegressor:
@@ -373,16 +368,24 @@ def solve_numbers(
     True
     """
     rows = _Rows(X, y, weight, groups)
-    folds = None  # leaves out one row at a time
-    if groups is not None:
-        folds = list(rows.folds(np.zeros(len(rows.y), dtype=int))) or None
-    some = rows.some if folds is None else slice(None)
-    alpha = 1.0
-    if len(rows.y) > 1:
-        search = RidgeCV([1 / freedom for freedom in INVERSE_PENALTIES], cv=folds)
-        search.fit(rows.Z[some], rows.y[some], sample_weight=rows.weight[some])
-        alpha = search.alpha_
-    ridge = Ridge(alpha=alpha).fit(rows.Z, rows.y, sample_weight=rows.weight)
+    Z, y, weight = rows.Z, rows.y, rows.weight
+    folds = [] if groups is None else list(rows.folds(np.zeros(len(y), dtype=int)))
+
+    def error(alpha: float) -> float:
+        total = 0.0
+        for fitted, held in folds:
+            ridge = Ridge(alpha=alpha).fit(Z[fitted], y[fitted], weight[fitted])
+            missed = y[held] - ridge.predict(Z[held]).reshape(len(held), -1)
+            total += float(weight[held] @ (missed**2).sum(axis=1))
+        return total
+
+    alpha, alphas = 1.0, [1 / freedom for freedom in INVERSE_PENALTIES]
+    if folds:
+        alpha = min(alphas, key=error)
+    elif len(y) > 1:  # leaves out one row at a time
+        some = rows.some
+        alpha = RidgeCV(alphas).fit(Z[some], y[some], weight[some]).alpha_
+    ridge = Ridge(alpha=alpha).fit(Z, y, weight)
     return rows.unscaled(np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_))
 
 
@@ -390,7 +393,7 @@ class _Rows:
     """Distinct rows, scaled, in an order that does not depend on that of ``X``.
 
     A row that occurs k times counts as one of weight k: a bootstrap sample is the same
-    as the equivalent weights, and no copy of a row is in another fold.
+    as the equivalent weights. Without groups, rows with the same features are a group.
     """
 
     def __init__(
@@ -411,7 +414,7 @@ class _Rows:
         )
         total = np.bincount(same.ravel(), weights=weight[kept])
         rows = kept[first]
-        Z = X[rows].astype(np.float64)
+        Z = X[rows].astype(np.float64, copy=False)
         self.mean = total @ Z / total.sum()
         Z -= self.mean
         variance = np.einsum("i,ij,ij->j", total, Z, Z) / total.sum()
@@ -423,7 +426,7 @@ class _Rows:
         order = np.argsort(Z @ line, kind="stable")
         self.Z = Z[order]
         self.y = y[rows][order]
-        self.groups = None if groups is None else groups[rows][order]
+        self.groups = (codes[0][first] if groups is None else groups[rows])[order]
         self.weight = total[order] / total.mean()
         self.some = np.unique(
             np.linspace(0, len(order) - 1, min(len(order), N_ROWS)).astype(int)
@@ -445,14 +448,12 @@ class _Rows:
     def folds(self, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows to fit and to hold out: classes in proportion, groups whole."""
         counted = self.some
-        members = counted if self.groups is None else self.groups[counted]
-        _, first, group = np.unique(members, return_index=True, return_inverse=True)
-        # Deal out the groups of each class in turn.
-        label = y[counted][first]
-        fold = np.zeros(len(first), dtype=int)
-        for value in np.unique(label):
-            same = np.flatnonzero(label == value)
-            fold[same] = np.arange(len(same)) % N_FOLDS
+        _, first, group = np.unique(
+            self.groups[counted], return_index=True, return_inverse=True
+        )
+        # Deal out the groups in turn, class by class, in the order of the rows.
+        fold = np.empty(len(first), dtype=int)
+        fold[np.lexsort((first, y[counted][first]))] = np.arange(len(first)) % N_FOLDS
         for number in range(N_FOLDS):
             out = (fold == number)[group.ravel()]
             if out.any() and not out.all():
@@ -512,14 +513,23 @@ def _best_C(rows: _Rows, y: np.ndarray) -> float:  # noqa: N802
 def _checked(
     X: np.ndarray, sample_weight, groups
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the weights of rows, and their groups as an array."""
+    """Return the weights of rows, and the numbers of their groups."""
     check_consistent_length(X, groups)
     weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True)
     if not weight.any():
         raise ValueError(
             "sample_weight is 0 for all rows. Leave one row to learn from."
         )
-    return weight, None if groups is None else np.asarray(groups)
+    if groups is None:
+        return weight, None
+    try:
+        return weight, np.unique(column_or_1d(groups), return_inverse=True)[1]
+    except TypeError as error:  # groups that cannot be sorted
+        kinds = sorted({type(group).__name__ for group in groups})
+        raise ValueError(
+            f"groups mixes values of several types, or lacks some: {', '.join(kinds)}. "
+            "Pass values of one type, with none missing."
+        ) from error
 
 
 def _linear(estimator: BaseEstimator, X) -> np.ndarray:

@@ -216,6 +216,6 @@ class Views:
     def __array__(self, dtype=None, copy=None):
         raise ImageInputError(
             "Views of images are not an array. The first step of the pipeline has to "
-            "read images (PretrainedFeatures); a search goes around the estimator that "
-            "draws views, not into it."
+            "read images (PretrainedFeatures). Put a search around AugmentedEstimator, "
+            "not inside it."
         )

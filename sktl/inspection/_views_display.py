@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from sktl.features import AugmentedEstimator
 from sktl.images import (
@@ -116,7 +117,8 @@ class ViewsDisplay:
         estimator : fitted estimator
             A fine-tuned estimator or an :class:`~sktl.AugmentedEstimator`, or a
             pipeline or a search around it. Of one that varies images again in every
-            epoch, six examples are shown.
+            epoch, six examples are shown. A fine-tuned one with a ``RandomState`` keeps
+            no seed: its views are others of the same kind.
 
         X : array-like of images
             The images; of more than ``n_images``, some are taken at equal distances.
@@ -133,11 +135,20 @@ class ViewsDisplay:
             The display, drawn.
         """
         images = _some(images_for(estimator, X), n_images)
-        augmented = getattr(estimator, "best_estimator_", estimator)
+        augmented = estimator
+        while isinstance(augmented, Pipeline) or hasattr(augmented, "best_estimator_"):
+            is_pipeline = isinstance(augmented, Pipeline)
+            augmented = augmented[-1] if is_pipeline else augmented.best_estimator_
         if isinstance(augmented, AugmentedEstimator):
             _checked(augmented.augment)
-            views = clone(augmented)._in_views(X).rows(images)
-            part = steps_of(augmented)[0].estimator._part
+            drawn = augmented.views_of(X, augmented.seed_)
+            if not isinstance(drawn, Views):
+                raise ValueError(
+                    "AugmentedEstimator was fitted to the images alone: n_views is 1, "
+                    "or the rows of the table are not pictures."
+                )
+            views = drawn.rows(images)
+            part = getattr(steps_of(augmented)[0].estimator, "_part", None)
         else:
             net = steps_of(estimator)[-1].estimator
             if not is_fine_tuned(net):
@@ -150,7 +161,8 @@ class ViewsDisplay:
             seed = Seeds.of(clone(net).random_state).views
             views = Views(X, _checked(net.augment), net.n_views or 6, seed).rows(images)
             part = net.embedding_part_
-        return cls.compute(views, part.recipe, part.value_range).plot(**plot_params)
+        seen = (part.recipe, part.value_range) if part else ()
+        return cls.compute(views, *seen).plot(**plot_params)
 
     @classmethod
     def compute(

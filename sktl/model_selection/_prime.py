@@ -117,7 +117,7 @@ def _networks_in(
         for candidate in _candidates_of(estimator):
             yield from _networks_in(candidate, X, y, path)
     elif isinstance(estimator, AugmentedEstimator):
-        views = clone(estimator)._in_views(X)
+        views = clone(estimator).views_of(X)
         drawn = repr((estimator.augment, estimator.n_views, estimator.random_state))
         yield from _networks_in(estimator.estimator, views, y, (*path, drawn))
     elif isinstance(estimator, Pipeline):

@@ -87,8 +87,8 @@ def strategy_grid(
         - ``"ridge"`` (:class:`~sktl.ProbeRegressor`), ``"svr"``, ``"knn"`` and
           ``"forest"`` for regression; None means the first two.
 
-        A probe scales its features itself. Embeddings are normalised for an ``SVC``,
-        and standardised for any other head.
+        A probe or a pipeline scales its features itself. Embeddings are normalised for
+        an ``SVC``, and standardised for any other head.
 
         An empty sequence leaves this strategy out.
     unfreeze : sequence or None, default=("head", 1)
@@ -213,9 +213,9 @@ def read_head(head, task: str, random_state) -> tuple[str, BaseEstimator, dict]:
 
 
 def frozen_model(features: BaseEstimator, head: BaseEstimator) -> Pipeline:
-    """Return features → scaler → head; a probe scales for itself."""
+    """Return features → scaler → head; a probe or a pipeline scales for itself."""
     scaler: Any = StandardScaler()
-    if isinstance(head, ProbeClassifier | ProbeRegressor):
+    if isinstance(head, ProbeClassifier | ProbeRegressor | Pipeline):
         scaler = "passthrough"
     elif isinstance(head, SVC) and isinstance(features, PretrainedFeatures):
         scaler = Normalizer()  # much better than StandardScaler on embeddings

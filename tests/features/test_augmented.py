@@ -10,8 +10,8 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -23,6 +23,7 @@ from sktl import (
     EmbeddingStore,
     PretrainedFeatures,
     ProbeClassifier,
+    ProbeRegressor,
 )
 from sktl.engine import images_embedded
 from sktl.exceptions import ImageInputError
@@ -62,7 +63,7 @@ def embedded_by(run):
     "estimator",
     [
         make_pipeline(PretrainedFeatures("lenet5"), LogisticRegression()),
-        make_pipeline(PretrainedFeatures("lenet5"), KNeighborsRegressor()),
+        make_pipeline(PretrainedFeatures("lenet5"), ProbeRegressor()),
         PretrainedFeatures("lenet5"),
     ],
     ids=["classifier", "regressor", "transformer"],
@@ -213,12 +214,15 @@ def test_tables_and_frames_are_checked_by_the_reader(digits):
     assert_array_equal(named.predict(frame), model.predict(X[:60]))
 
 
-def test_rows_that_are_no_pictures_are_never_varied():
-    X = np.random.default_rng(0).random((6, 7))
-    with pytest.warns(UserWarning, match="7 columns"):
-        rows = augmented(Recorder(), augment="strong").fit(X, [0, 1] * 3)
-    rows = rows.estimator_[-1].X_
-    assert_array_equal(rows[::3], rows[1::3])
+@pytest.mark.filterwarnings("ignore::sktl.exceptions.DataConversionWarning")
+@pytest.mark.parametrize("image_shape", [None, (1, 7)])
+def test_rows_that_are_no_pictures_are_used_once(image_shape):
+    X, y = np.random.default_rng(0).random((6, 7)), [0, 1] * 3
+    features = PretrainedFeatures("lenet5", image_shape=image_shape)
+    model = augmented(Recorder(), features, augment="strong").fit(X, y)
+    assert_array_equal(model.estimator_[-1].X_, clone(features).fit_transform(X))
+    assert model.estimator_[-1].y_ is y
+    assert model.seed_ is None
 
 
 def test_paths_give_the_same_views_as_their_pixels(stripes, stripe_paths):
@@ -255,7 +259,7 @@ def test_what_cannot_be_fitted_to_views_says_so(stripes):
     with pytest.raises(ImageInputError, match=message):
         AugmentedEstimator(KNeighborsClassifier()).fit(X, y)
     inside = GridSearchCV(make_pipeline(PretrainedFeatures("lenet5"), SVC()), {})
-    with pytest.raises(ImageInputError, match="a search goes around"):
+    with pytest.raises(ImageInputError, match="Put a search around"):
         AugmentedEstimator(inside).fit(X, y)
 
 
@@ -286,5 +290,20 @@ def test_the_probe_holds_out_all_views_of_an_image_together(digits, monkeypatch)
         return fit(self, X, y, sample_weight, groups)
 
     monkeypatch.setattr(ProbeClassifier, "fit", witness)
-    augmented(ProbeClassifier()).fit(X[:20], y[:20])
-    assert_array_equal(seen[0], np.repeat(np.arange(20), 3))
+    for routed in (False, True):
+        with sklearn.config_context(enable_metadata_routing=routed):
+            augmented(ProbeClassifier()).fit(X[:20], y[:20])
+            assert_array_equal(seen.pop(), np.repeat(np.arange(20), 3))
+    with sklearn.config_context(enable_metadata_routing=True):
+        head = ProbeClassifier().set_fit_request(groups="scene")
+        scenes = np.arange(20) // 4
+        augmented(head).fit(X[:20], y[:20], scene=scenes)
+        assert_array_equal(seen.pop(), np.repeat(scenes, 3))
+        search = GridSearchCV(augmented(ProbeClassifier()), {}, cv=GroupKFold(2))
+        search.fit(X[:20], y[:20], groups=scenes)
+        assert_array_equal(seen.pop(), np.repeat(scenes, 3))
+
+
+def test_the_docstring_of_a_method_says_what_it_returns():
+    returned = AugmentedEstimator.predict_log_proba.__doc__
+    assert returned.startswith("Return the logarithms of the probabilities of images")

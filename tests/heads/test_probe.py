@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
@@ -11,7 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sktl import ProbeClassifier, ProbeRegressor
-from sktl.heads._probe import INVERSE_PENALTIES
+from sktl.heads._probe import INVERSE_PENALTIES, _Rows
 
 
 @pytest.mark.parametrize(
@@ -99,11 +100,67 @@ def test_probe_holds_out_whole_groups(kind, part):
     assert np.abs(together).max() < part * np.abs(alone).max()
 
 
+@pytest.mark.parametrize("sizes", [(10, 10, 1), (7, 7, 7), (1,) * 21])
+def test_regression_probe_chooses_by_all_held_out_rows_of_groups(sizes):
+    # R2 by fold is not defined for a fold of one row.
+    Z = np.random.default_rng(0).normal(size=(21, 3))
+    y = 10 * Z @ [3.0, 2.0, 1.0]
+    groups = np.repeat(range(len(sizes)), sizes)
+    assert ProbeRegressor().fit(Z, y, groups=groups).score(Z, y) > 0.99
+
+
+def test_held_out_groups_count_by_the_weights_of_their_rows():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(60, 5))
+    y, weight = Z[:, 0].copy(), np.ones(60)
+    y[::6], weight[::6] = -1e3 * y[::6], 1e-9
+    groups = np.arange(60) // 2
+    found = ProbeRegressor().fit(Z, y, sample_weight=weight, groups=groups)
+    assert found.score(Z[weight > 0.5], y[weight > 0.5]) > 0.99
+
+
+@pytest.mark.parametrize("n_groups", [2, 5])
+def test_groups_that_hold_all_classes_are_held_out_too(n_groups):
+    y = np.arange(60) % 3
+    Z = np.random.default_rng(0).normal(size=(60, 40))
+    rows = _Rows(Z, y, np.ones(60), np.arange(60) % n_groups)
+    held = [len(out) for _, out in rows.folds(rows.y)]
+    assert sum(held) == 60
+    assert len(held) == min(n_groups, 3)
+
+
+def test_folds_of_few_rows_per_class_are_of_one_size():
+    Z = np.random.default_rng(0).normal(size=(40, 5))
+    rows = _Rows(Z, np.arange(40) // 2, np.ones(40), None)
+    held = [len(out) for _, out in rows.folds(rows.y)]
+    assert sorted(held) == [13, 13, 14]
+
+
+def test_copies_of_a_row_are_held_out_together_whatever_their_label():
+    rng = np.random.default_rng(0)
+    Z = np.repeat(rng.normal(size=(20, 5)), 2, axis=0)
+    rows = _Rows(Z, rng.integers(0, 2, 40), np.ones(40), None)
+    for fitted, out in rows.folds(rows.y):
+        assert not set(map(bytes, rows.Z[fitted])) & set(map(bytes, rows.Z[out]))
+
+
+def test_groups_are_one_value_for_each_row(wide):
+    Z, y = wide[0]
+    named = ProbeClassifier().fit(Z, y, groups=[[f"{i // 2}"] for i in range(80)])
+    by_number = ProbeClassifier().fit(Z, y, groups=np.arange(80) // 2)
+    assert_allclose(named.coef_, by_number.coef_)
+    with pytest.raises(ValueError, match=r"mixes values of several types.*NoneType"):
+        ProbeClassifier().fit(Z, y, groups=[None, "a"] * 40)
+    with pytest.raises(ValueError, match="1d array"):
+        ProbeRegressor().fit(Z, y, groups=np.zeros((80, 2)))
+
+
 def test_several_labels_are_solved_one_by_one(wide):
     Z, y = wide[0]
     Y = np.column_stack([y, 1 - y, Z[:, 0] > 0])
     found = ProbeClassifier().fit(Z, Y)
     assert found.multilabel_
+    assert_array_equal(ProbeClassifier().fit(Z, csr_matrix(Y)).coef_, found.coef_)
     first = ProbeClassifier().fit(Z, y)
     scores = found.decision_function(Z)
     assert_allclose(scores[:, 0], first.decision_function(Z), atol=1e-6)
@@ -117,8 +174,24 @@ def test_class_weight_counts_as_sample_weight(wide):
     weighted = ProbeClassifier(class_weight={"dog": 3.0}).fit(Z, names)
     same = ProbeClassifier().fit(Z, names, sample_weight=1 + 2 * y)
     assert_allclose(weighted.coef_, same.coef_)
-    with pytest.raises(ValueError, match="class_weight applies to one label per row"):
+    with pytest.raises(ValueError, match="class_weight applies to one label per image"):
         ProbeClassifier(class_weight="balanced").fit(Z, np.eye(2, dtype=int)[y])
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ({"dgo": 2.0}, "not among the classes, .'cat', 'dog'"),
+        ({"dog": -1.0}, "not negative"),
+        ({"dog": np.nan}, "finite"),
+        ({"dog": "2"}, "finite"),
+        ({"cat": 0, "dog": 0}, "above 0 for at least one"),
+    ],
+)
+def test_class_weights_that_mean_nothing_are_refused(wide, class_weight, message):
+    Z, y = wide[0]
+    with pytest.raises(ValueError, match=message):
+        ProbeClassifier(class_weight=class_weight).fit(Z, np.array(["cat", "dog"])[y])
 
 
 def test_probe_has_the_same_bits_with_any_number_of_threads(wide, monkeypatch):

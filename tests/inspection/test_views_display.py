@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sktl import AugmentedEstimator, FineTunedClassifier, PretrainedFeatures
 from sktl.images import ImageRows, ViewRows, variation_of
 from sktl.inspection import ActivationMapDisplay, ViewsDisplay
+from sktl.model_selection import SmallPixels
 
 FEATURES = PretrainedFeatures("lenet5", layers="stage1")
 HEAD = make_pipeline(FEATURES, LogisticRegression())
@@ -42,12 +43,14 @@ def test_large_images_and_floats_are_shown_small_and_on_their_scale():
     assert pictures[0][4, 4, 0] == 128
 
 
-@pytest.mark.parametrize("search", [False, True])
-def test_an_augmented_estimator_shows_the_views_it_was_fitted_to(stripes, search):
+@pytest.mark.parametrize("around", ["nothing", "search", "pipeline", "both"])
+def test_an_augmented_estimator_shows_the_views_it_was_fitted_to(stripes, around):
     X, y = stripes
     model = AugmentedEstimator(HEAD, augment={"shift": 0.3}, n_views=3, random_state=5)
-    if search:
-        model = GridSearchCV(model, {"n_views": [3]}, cv=2)
+    if around in ("pipeline", "both"):
+        model = make_pipeline(model)
+    if around in ("search", "both"):
+        model = GridSearchCV(model, {}, cv=2)
     display = ViewsDisplay.from_estimator(model.fit(X, y), X, n_images=2)
     recipe = FEATURES.fit(X).info_.recipe
     views = ViewRows(ImageRows.of(X[[0, 39]]), variation_of({"shift": 0.3}), 5, [0, 2])
@@ -58,6 +61,26 @@ def test_an_augmented_estimator_shows_the_views_it_was_fitted_to(stripes, search
         last = 255 * views.prepare(i + 1, recipe).numpy()[0]
         assert np.abs(display.pictures[k][2][..., 0] - last).max() <= 0.51
     assert len(display.pictures[0]) == 3
+
+
+def test_a_random_state_shows_the_views_of_the_fit(stripes):
+    X, y = stripes
+    model = AugmentedEstimator(
+        HEAD, augment={"shift": 0.3}, random_state=np.random.RandomState(0)
+    ).fit(X, y)
+    shown = ViewsDisplay.from_estimator(model, X, n_images=2)
+    model.set_params(random_state=model.seed_).fit(X, y)
+    again = ViewsDisplay.from_estimator(model, X, n_images=2)
+    assert_array_equal(shown.pictures, again.pictures)
+    assert model.seed_ == np.random.RandomState(0).randint(2**31 - 1)
+
+
+def test_views_are_shown_at_their_size_if_no_network_reads_them(stripes):
+    X, y = stripes
+    head = make_pipeline(SmallPixels(8), LogisticRegression())
+    model = AugmentedEstimator(head, n_views=2).fit(X, y)
+    display = ViewsDisplay.from_estimator(model, X, n_images=2)
+    assert_array_equal(display.pictures[0][0], X[0])
 
 
 def test_a_fine_tuned_estimator_shows_its_kept_views(stripes, monkeypatch):
@@ -89,6 +112,9 @@ def test_nothing_to_show_is_an_error_with_a_remedy(stripes):
     plain = FineTunedClassifier("lenet5", max_epochs=0, augment="none").fit(X, y)
     with pytest.raises(ValueError, match="varies nothing"):
         ViewsDisplay.from_estimator(plain, X)
+    once = AugmentedEstimator(HEAD, n_views=1).fit(X, y)
+    with pytest.raises(ValueError, match="fitted to the images alone"):
+        ViewsDisplay.from_estimator(once, X)
 
 
 def test_narrow_axes_show_fewer_views(stripes):

@@ -13,9 +13,15 @@ from sklearn.model_selection import (
     ParameterGrid,
     RandomizedSearchCV,
 )
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
 
-from sktl import FineTunedClassifier, FineTunedRegressor, PretrainedFeatures
+from sktl import (
+    FineTunedClassifier,
+    FineTunedRegressor,
+    PretrainedFeatures,
+    ProbeClassifier,
+)
 from sktl.engine import images_embedded
 from sktl.model_selection import prime, strategy_grid
 
@@ -48,6 +54,14 @@ def test_every_setting_reaches_both_strategies(tmp_path):
         params = model.get_params()
         assert params["weights"] is None
         assert {name: params[name] for name in settings} == settings
+
+
+def test_a_pipeline_as_head_scales_for_itself():
+    heads = [make_pipeline(Normalizer(), ProbeClassifier()), LogisticRegression()]
+    _, grid = strategy_grid("lenet5", heads=heads, unfreeze=None)
+    scalers = [candidate["model"][0]["scaler"] for candidate in grid]
+    assert scalers[0] == "passthrough"
+    assert isinstance(scalers[1], StandardScaler)
 
 
 def test_regression_has_heads_and_fine_tuning_of_its_own():
