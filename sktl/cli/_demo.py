@@ -40,7 +40,7 @@ _SOURCES = {
     Task.digits: "handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits)",
     Task.shapes: "shapes drawn on photographs (sktl.datasets.make_shapes)",
 }
-# The same for the reader of the report.
+# Code for the report that loads the same images.
 _LINES = {
     Task.digits: """\
 from sklearn.datasets import load_digits

@@ -35,8 +35,8 @@ class PretrainedFeatures(TransformerMixin, BaseEstimator):
     weights : str, path or None, default="default"
         Which weights the network gets:
 
-        - ``"default"``: the published ones (for the bundled backbones, those inside
-          the package);
+        - ``"default"``: the published ones (those inside the package, or installed
+          with it, where there are any);
         - a weights name, such as ``"IMAGENET1K_V2"``;
         - a path to a ``.pth`` or ``.safetensors`` file;
         - ``None``: random weights, drawn from ``random_state``.

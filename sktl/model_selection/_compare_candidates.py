@@ -268,7 +268,7 @@ def compare(
         scoring=score_name,
         task=task,
         confidence=confidence,
-        grouped_=groups is not None,
+        grouped_=groups is not None and len(np.unique(groups)) < len(y),
     )
     for candidate in candidates:
         name = candidate.name
@@ -296,7 +296,7 @@ def compare(
             lambda some: list(fit(leader, features, some)),
             y,
             splits,
-            groups,
+            groups if comparison.grouped_ else None,
             task=task,
             scoring=score_name,
             confidence=confidence,

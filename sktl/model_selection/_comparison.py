@@ -258,11 +258,15 @@ class Comparison(ResultTable):
     def advice(self) -> list[str]:
         """Return the answer in plain sentences, the verdict first."""
         sentences = [self._verdict()]
-        if len(self.table) > 1 and not np.isfinite(self.table[0]["low"]):
+        if not np.isfinite(self.table[0]["score"]):
+            return [*sentences, f"{self.scoring} has no value on some splits."]
+        others = [row["p_value"] for row in self.table[1:]]
+        if others and not np.isfinite(others).any():
             doubt = (
                 "There is no confidence interval, so the differences could be chance."
             )
-            return [*sentences, doubt]
+            curve = [] if self.label_curve_ is None else [str(self.label_curve_)]
+            return [*sentences, doubt, *curve]
         baselines, frozen, tuned = (
             [row for row in self.table if row["strategy"] == name] for name in _COLORS
         )
@@ -276,7 +280,7 @@ class Comparison(ResultTable):
             if untrained["baseline"] == "untrained":
                 sentences += self._near_or_far(frozen, untrained)
         if self.label_curve_ is not None:
-            sentences.append(f"{self.label_curve_}")
+            sentences.append(str(self.label_curve_))
         return sentences
 
     def summary(self) -> str:

@@ -97,9 +97,9 @@ def _check_classes(y: np.ndarray, groups: np.ndarray | None, cv: int) -> None:
         found = np.unique(groups[y == label])
         if len(found) < 2:
             raise ValueError(
-                f"All images of class {label!s} are in one group ({found[0]!s}), so "
-                "no split can hold some in each part. Add images of it from another "
-                "group, or leave the class out."
+                f"All images of class {label!s} are in one group, or copies of each "
+                "other, so no split can hold some in each part. Add images of it from "
+                "another group, or leave the class out."
             )
 
 

@@ -225,25 +225,26 @@ def describe_leakage(
     ]
 
 
+_CONTRADICTIONS = {
+    "copies": (
+        ("exact", "near"),
+        "One label of each pair is wrong, or the image does not show what the label "
+        "says.",
+    ),
+    "moved or mirrored copies": (
+        ("moved", "mirrored"),
+        "That is right if labels depend on position or side, as with left and right "
+        "hands. Otherwise one label of each pair is wrong.",
+    ),
+}
+
+
 def describe_contradictions(
     pairs: Sequence[DuplicatePair], y: np.ndarray, images: ImageRows
 ) -> list[str]:
     """Return a sentence about copies with different labels, if there are any."""
     messages = []
-    for kinds, name, reason in (
-        (
-            ("exact", "near"),
-            "copies",
-            "One label of each pair is wrong, or the image does not show what the "
-            "label says.",
-        ),
-        (
-            ("moved", "mirrored"),
-            "moved or mirrored copies",
-            "That is right if labels depend on position or side, as with left and "
-            "right hands. Otherwise one label of each pair is wrong.",
-        ),
-    ):
+    for name, (kinds, reason) in _CONTRADICTIONS.items():
         found = [p for p in pairs if p.kind in kinds and y[p.first] != y[p.second]]
         if found:
             n, (first, second, *_) = len(found), found[0]

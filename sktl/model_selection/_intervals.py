@@ -68,9 +68,10 @@ def difference_interval(
     """Return the mean of paired differences of scores and its interval.
 
     Two accuracies differ by the images that only one candidate gets right. ``apart`` is
-    the share of those images; there are at least as many as the scores differ by. One
-    more on each side (Agresti and Min, https://doi.org/10.1002/sim.1781) keeps equal
-    differences in all folds from looking certain. Other scores from 0 to 1, and images
+    the share of those images; there are at least as many as the scores differ by. Half
+    an image more in each of the four cells, right or wrong for either (Agresti and Min,
+    https://doi.org/10.1002/sim.1781), keeps equal differences in all folds from looking
+    certain. Other scores from 0 to 1, and images
     in groups, have the interval of the corrected t test, but none narrower than that.
     """
     found = corrected_interval(differences, splits, confidence)
@@ -123,7 +124,8 @@ def _wider(first: Interval, second: Interval) -> Interval:
 def _within(found: Interval, low: float, high: float) -> Interval:
     """Return an interval cut off at the values that are possible."""
     ends = np.clip([found.low, found.high], low, high)
-    # By rounding alone, the mean could lie outside.
+    # Intervals are centred on a shrunken mean, so at a low confidence the mean itself
+    # may lie outside.
     lowest = float(np.minimum(ends[0], found.mean))
     highest = float(np.maximum(ends[1], found.mean))
     return Interval(found.mean, lowest, highest, found.p_value)

@@ -21,6 +21,9 @@ from sktl.report._sections import (
     results_section,
 )
 
+# Heads whose scores are sums over features, under their names in a comparison.
+_LINEAR_HEADS = ("logistic", "linear_svc", "ProbeClassifier", "LogisticRegression")
+
 
 def write_comparison_report(
     path: str | os.PathLike,
@@ -226,7 +229,7 @@ def _explained(comparison, X, y) -> tuple:
     best = None if top["strategy"] == "baseline" else best
     if best is None or (top["strategy"] == "frozen" and not _is_linear_pipeline(best)):
         for row in comparison.table:
-            linear = row["head"] in _LINEAR
+            linear = row["head"] in _LINEAR_HEADS
             same = top["backbone"] in (None, row["backbone"])
             if row["strategy"] == "frozen" and linear and same:
                 return row["name"], clone(comparison.estimators_[row["name"]]).fit(X, y)

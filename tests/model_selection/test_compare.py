@@ -7,7 +7,9 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -493,7 +495,7 @@ def test_images_in_groups_have_wider_intervals(digits):
     head = LogisticRegression(C=1e-5)
     settings = {**QUICK, "heads": [head], "cv": 5}
     loose = compare(X, y, **settings)
-    grouped = compare(X, y, **settings, groups=np.arange(len(y)))
+    grouped = compare(X, y, **settings, groups=np.arange(len(y)) // 2)
     assert grouped.grouped_
     assert not loose.grouped_
     wide = [row["high"] - row["low"] for row in (loose.table[0], grouped.table[0])]
@@ -503,3 +505,34 @@ def test_images_in_groups_have_wider_intervals(digits):
 def test_the_default_backbone_is_ranked_beside_pocket():
     defaults = inspect.signature(compare).parameters["backbones"].default
     assert defaults == (PretrainedFeatures().backbone, "pocket")
+
+
+def test_a_head_that_needs_many_rows_has_no_label_curve(digits):
+    X, y = digits[0][:90], digits[1][:90] % 3
+    head = make_pipeline(PCA(50), LogisticRegression(max_iter=300))
+    found = compare(X, y, **{**QUICK, "heads": [head]})
+    assert found.label_curve_ is None
+    assert np.isfinite(found.table[0]["score"])
+
+
+def test_groups_reach_a_searched_head_also_with_metadata_routing(digits, monkeypatch):
+    X, y = digits
+    groups, seen, fit = np.arange(len(y)) // 2, [], ProbeClassifier.fit
+
+    def witness(self, X, y, sample_weight=None, groups=None):
+        seen.append(groups is not None)
+        return fit(self, X, y, sample_weight, groups)
+
+    monkeypatch.setattr(ProbeClassifier, "fit", witness)
+    head = (ProbeClassifier(), {"class_weight": [None, "balanced"]})
+    with config_context(enable_metadata_routing=True):
+        compare(X, y, **{**QUICK, "heads": [head]}, groups=groups, label_curve=False)
+    assert all(seen)
+
+
+def test_an_iterator_of_splits_is_read_once(digits):
+    X, y = with_copies(digits)
+    folds = StratifiedKFold(3).split(X, y)
+    with pytest.warns(DuplicateImagesWarning):
+        found = compare(X, y, **{**QUICK, "cv": folds, "duplicates": "group"})
+    assert len(found.splits_) == 3

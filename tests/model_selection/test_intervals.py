@@ -15,8 +15,10 @@ from sktl.model_selection._intervals import (
 
 
 def splits_of(n_train, n_test):
-    """Return a split with as many rows."""
-    return [(np.arange(n_train), np.arange(n_test))]
+    """Return the folds of a cross-validation with parts of these sizes."""
+    rows = np.arange(n_train + n_test)
+    tests = np.split(rows, range(n_test, len(rows), n_test))
+    return [(np.setdiff1d(rows, test), test) for test in tests]
 
 
 def test_is_the_t_interval_with_a_larger_error():
@@ -92,12 +94,12 @@ def test_images_in_groups_have_the_wider_interval_of_the_folds():
 
 def test_one_split_has_an_interval_only_if_images_are_counted():
     for found in (
-        corrected_interval([0.7], splits_of(80, 20)),
-        score_interval([0.7], splits_of(80, 20), "r2"),
+        corrected_interval([0.7], splits_of(80, 20)[:1]),
+        score_interval([0.7], splits_of(80, 20)[:1], "r2"),
     ):
         assert found.mean == 0.7
         assert np.isnan([found.low, found.high, found.p_value]).all()
-    found = score_interval([0.7], splits_of(80, 20), "accuracy")
+    found = score_interval([0.7], splits_of(80, 20)[:1], "accuracy")
     assert 0.4 < found.low < 0.5 < 0.85 < found.high < 0.9
 
 
@@ -130,5 +132,11 @@ def test_folds_that_agree_leave_the_uncertainty_of_so_many_images(share, low, hi
     assert (found.mean, found.low, found.high) == pytest.approx(
         (share, low, high), abs=1e-4
     )
-    held_out_twice = score_interval([share] * 10, splits_of(80, 20), "accuracy")
+    held_out_twice = score_interval([share] * 10, splits_of(80, 20) * 2, "accuracy")
     assert held_out_twice == found
+
+
+def test_images_that_are_tested_again_count_once():
+    again = score_interval([0.9] * 5, splits_of(80, 20)[:1] * 5, "accuracy")
+    once = score_interval([0.9], splits_of(80, 20)[:1], "accuracy")
+    assert (again.low, again.high) == (once.low, once.high)

@@ -12,10 +12,10 @@ from sktl.model_selection._more_labels import measure_label_curve
 from sktl.model_selection._scores import read_scoring
 
 
-def label_curve(head: BaseEstimator, X, y, task="classification"):
+def label_curve(head: BaseEstimator, X, y, task="classification", groups=None):
     """Return the curve of a head and the splits that were asked for."""
     scoring, scorer = read_scoring(None, y, task)
-    splits = make_splits(y, None, task, 5, 1, 0)
+    splits = make_splits(y, groups, task, 5, 1, 0)
     classes = np.unique(y) if task == "classification" else None
     nested = NestedCrossValidation(task, classes, scorer, inner_cv=3, seed=0)
     candidate, asked = Candidate("head", "frozen", None, head), []
@@ -26,7 +26,8 @@ def label_curve(head: BaseEstimator, X, y, task="classification"):
 
     candidate.results = fit(splits)
     curve = measure_label_curve(
-        candidate, fit, y, splits, task=task, scoring=scoring, confidence=0.95
+        *(candidate, fit, y, splits, groups),
+        **{"task": task, "scoring": scoring, "confidence": 0.95},
     )
     return curve, asked
 
@@ -79,3 +80,15 @@ def test_numbers_have_a_curve_too():
     assert curve.sizes == [40, 80, 160, 320]
     assert curve.scores[-1].mean() == pytest.approx(1, abs=1e-3)
     assert "bring little" in str(curve)
+
+
+def test_groups_are_halved_whole():
+    # More frames of the same films would say nothing about more films.
+    groups = np.repeat(np.arange(120), 6)
+    X, y = np.random.default_rng(0).normal(size=(720, 3)), groups % 2
+    curve, asked = label_curve(LogisticRegression(), X, y, groups=groups)
+    assert curve.sizes == [72, 144, 288, 576]
+    for some in asked:
+        for train, _ in some:
+            counts = np.unique(groups[train], return_counts=True)[1]
+            assert (counts == 6).all()

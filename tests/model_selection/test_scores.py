@@ -88,3 +88,8 @@ def test_compare_scores_names_of_classes_by_f1(n_classes):
         for _, test in found.splits_
     ]
     np.testing.assert_allclose(found.scores_[name], expected)
+
+
+def test_a_function_of_the_users_own_may_take_any_values():
+    assert bounds_of("accuracy_percent") == (-np.inf, np.inf)
+    assert bounds_of("balanced_accuracy") == (0.0, 1.0)
