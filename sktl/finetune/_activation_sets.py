@@ -7,7 +7,6 @@ of once per row and collating keeps the loop over a linear head near a plain one
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +18,7 @@ from skorch.dataset import Dataset
 from skorch.helper import SliceDataset
 from torch import Tensor
 
+from sktl._warn_caller import warn_caller
 from sktl._wording import size
 from sktl.backbones import StagedNetwork
 from sktl.engine import FrozenPart, activations
@@ -199,10 +199,13 @@ class LiveActivations(Activations):
 
 @dataclass(frozen=True)
 class TrainingViews:
-    """How training images are varied (None: not at all), and in how many views."""
+    """How training images are varied (None: not at all), and how many views are kept.
+
+    If ``n_kept`` is None, the frozen stages run again in every epoch, on new views.
+    """
 
     variation: AnyVariation | None
-    n_views: int | None
+    n_kept: int | None
     seed: int
 
 
@@ -273,28 +276,34 @@ class ActivationSource:
             return LiveActivations(images, self)
         return BlockActivations(images, self)
 
-    def to_train(
+    def choose_views(
         self,
+        variation: AnyVariation | None,
+        n_views: int | None,
+        seed: int,
         train: TrainingRows,
         valid: TrainingRows | None,
-        views: TrainingViews,
         row_bytes: int,
-    ) -> DataSets:
-        """Return the data sets of the training rows and the held-out rows.
+    ) -> TrainingViews:
+        """Keep ``n_views`` views of the training rows, or none if they do not fit.
 
-        Training images are varied in ``n_views`` views that are kept, or again in every
-        epoch if that is None. The activations of one image take ``row_bytes``.
+        The activations of one image take ``row_bytes``.
         """
-        variation, seed = views.variation, views.seed
-        if views.n_views == 1 and self.frozen is not None:
-            variation = None
-        n_kept = 1 if variation is None else views.n_views
-        n_watched = 0 if valid is None else len(valid)
-        if (
-            self.frozen is None
-            or n_kept is None
-            or not self._has_room(row_bytes * (n_kept * len(train) + n_watched))
-        ):
+        if self.frozen is None:
+            return TrainingViews(variation, None, seed)
+        variation = None if n_views == 1 else variation
+        n_kept = 1 if variation is None else n_views
+        n_rows = (n_kept or 0) * len(train) + (0 if valid is None else len(valid))
+        if n_kept and not self._has_room(row_bytes * n_rows):
+            n_kept = None
+        return TrainingViews(variation, n_kept, seed)
+
+    def to_train(
+        self, train: TrainingRows, valid: TrainingRows | None, views: TrainingViews
+    ) -> DataSets:
+        """Return the data sets of the training rows and the held-out rows."""
+        variation, n_kept, seed = views.variation, views.n_kept, views.seed
+        if n_kept is None:
             live = LiveActivations(train.images, self, train, variation, seed)
             if valid is None:
                 return DataSets(live, None)
@@ -312,13 +321,12 @@ class ActivationSource:
     def _has_room(self, n_bytes: int) -> bool:
         """Tell whether activations of this size may be kept in memory; warn if not."""
         if n_bytes > self.max_bytes:
-            warnings.warn(
+            warn_caller(
                 f"The activations at the cut, after {self.cut.after!r}, take "
                 f"{size(n_bytes)}, more than max_bytes allows "
                 f"({size(self.max_bytes)}). The frozen stages run again in every "
                 "epoch; raise max_bytes, or unfreeze fewer stages.",
                 CacheWarning,
-                stacklevel=6,
             )
         return n_bytes <= self.max_bytes
 

@@ -152,19 +152,6 @@ class FineTuned(NeuralNet):
         fit(self, X, y, sample_weight, groups)
         return self
 
-    def compute_activations(self, X, y) -> None:
-        """Do everything that ``fit`` does before its first epoch.
-
-        What the frozen stages compute is then in the store, for each view too.
-
-        Parameters
-        ----------
-        X, y
-            As in ``fit``.
-        """
-        self._forget()
-        fit(self, X, y, None, None, trains=False)
-
     def _forget(self) -> None:
         """Drop everything that was learned."""
         for name in list(vars(self)):

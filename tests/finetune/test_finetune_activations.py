@@ -17,6 +17,7 @@ from sktl import (
 )
 from sktl.engine import images_embedded
 from sktl.exceptions import CacheWarning
+from sktl.finetune import compute_activations
 from sktl.finetune._training import Mixup
 from sktl.images import ImageRows, Recipe, ViewRows, variation_of
 from sktl.images._vary import affine_maps
@@ -88,11 +89,25 @@ def test_validation_and_test_images_are_never_varied(stripes, tmp_path):
     assert embedded_by(lambda: net.predict(X)) == 0
 
 
+def test_what_precedes_training_can_be_computed_by_itself(stripes, tmp_path):
+    X, y = stripes
+    params = {"augment": "light", "n_views": 2, "cache": tmp_path}
+    params |= {"early_stopping": True, "validation_fraction": 0.25}
+    # Both views of 30 training images; 10 held-out images as they are.
+    net = tuned(**params)
+    assert embedded_by(lambda: compute_activations(net, X, y)) == 2 * 30 + 10
+    assert not net.history
+    assert embedded_by(lambda: tuned(**params, refit=False).fit(X, y)) == 0
+
+
 def test_too_large_activations_are_computed_live_and_it_says_so(stripes):
     X, y = stripes
     kept = tuned().fit(X, y)
-    with pytest.warns(CacheWarning, match=r"after 'stage2'.* raise max_bytes"):
+    with pytest.warns(
+        CacheWarning, match=r"after 'stage2'.* raise max_bytes"
+    ) as caught:
         live = tuned(max_bytes=100).fit(X, y)
+    assert caught[0].filename == __file__
     np.testing.assert_allclose(kept.predict_proba(X), live.predict_proba(X), atol=1e-4)
 
 

@@ -7,10 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    Freezer,
+    LRScheduler,
+)
 
 from sktl import FineTunedClassifier
 from sktl.engine import images_embedded
+from sktl.exceptions import CacheWarning
 from sktl.finetune._callbacks import BestEpoch
 
 RUINOUS = {"early_stopping": True, "validation_fraction": 0.3, "lr": 30.0}
@@ -205,6 +212,44 @@ def test_refit_cannot_follow_a_scheduler_of_skorch(digits, classifier):
     with pytest.raises(ValueError, match="Pass refit=False"):
         net.fit(X, y)
     net.set_params(refit=False).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, EarlyStopping])
+def test_callbacks_may_not_undo_the_refit(digits, kind, tmp_path, classifier):
+    X, y = digits
+    more = {"dirname": tmp_path} if kind is Checkpoint else {}
+    net = classifier(**LEARNING, callbacks=[kind(load_best=True, **more)])
+    with pytest.raises(ValueError, match=f"{kind.__name__}.*Pass refit=False, or load"):
+        net.fit(X, y)
+    net.set_params(refit=False, max_epochs=1).fit(X, y)
+    net.set_params(refit=True, callbacks=[kind(**more)]).fit(X, y)
+
+
+def test_what_a_freezer_froze_stays_frozen(digits, classifier):
+    X, y = digits
+    net = classifier(**LEARNING, callbacks=[Freezer("stages.*")]).fit(X, y)
+    assert net.best_epoch_ > 0
+    for _ in range(2):
+        for name, stage in net.module_.stages.items():
+            start = net.backbone_.load().stages[name].state_dict()
+            torch.testing.assert_close(stage.state_dict(), start)
+        net.partial_fit(X, y)
+
+
+def test_refit_draws_views_as_often_as_the_watched_run(digits, classifier):
+    X, y = digits
+    net = classifier(**LEARNING, augment={"shift": 0.1}, n_views=2).fit(X, y)
+    row_bytes = net.get_dataset(X)[0][0].nbytes
+    # The watched run needs 2 x 140 + 60 rows, the refit 2 x 200.
+    net.set_params(max_bytes=370 * row_bytes)
+    with pytest.warns(CacheWarning, match="max_bytes") as caught:
+        between = net.fit(X, y).predict_proba(X)
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(CacheWarning):
+        neither = net.set_params(max_bytes=0).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(between, neither)
+    watched = net.set_params(max_bytes=370 * row_bytes, refit=False)
+    watched.fit(X, y)  # without a warning
 
 
 def test_views_are_computed_only_to_be_trained_on(stripes, tmp_path):
