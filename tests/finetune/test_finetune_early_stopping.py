@@ -14,6 +14,7 @@ from skorch.callbacks import (
     Freezer,
     LRScheduler,
 )
+from skorch.dataset import ValidSplit
 
 from sktl import FineTunedClassifier
 from sktl.engine import images_embedded
@@ -212,6 +213,8 @@ def test_refit_cannot_follow_a_scheduler_of_skorch(digits, classifier):
     with pytest.raises(ValueError, match="Pass refit=False"):
         net.fit(X, y)
     net.set_params(refit=False).fit(X, y)
+    # What the user holds out stays held out: there is no refit.
+    net.set_params(refit=True, train_split=ValidSplit(5)).fit(X, y)
 
 
 @pytest.mark.parametrize("kind", [Checkpoint, EarlyStopping])
