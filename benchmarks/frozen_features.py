@@ -65,6 +65,9 @@ def main():
     }
     heads = {
         "ProbeClassifier": ProbeClassifier(),
+        "StandardScaler, LogisticRegression": make_pipeline(
+            StandardScaler(), LogisticRegression(max_iter=1000)
+        ),
         "LogisticRegression": LogisticRegression(max_iter=1000),
         "StandardScaler, SVC": make_pipeline(StandardScaler(), SVC()),
         "Normalizer, SVC(C=10)": make_pipeline(Normalizer(), SVC(C=10)),
