@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
@@ -164,7 +165,7 @@ class AugmentedEstimator(MetaEstimatorMixin, BaseEstimator):
         self.seed_ = views.seed if isinstance(views, Views) else None
         return self
 
-    def views_of(self, X, seed=None):
+    def views_of(self, X, seed: int | None = None) -> Any:
         """Return what ``fit`` hands to the estimator: X, to be read as views.
 
         Parameters
