@@ -64,8 +64,13 @@ def demo(
         typer.Option(help="The HTML file for the report. [default: sktl-TASK.html]"),
     ] = None,
     n_images: Annotated[
-        int, typer.Option(min=100, max=1797, help="How many images to use.")
-    ] = 300,
+        int | None,
+        typer.Option(
+            min=50,
+            max=1797,
+            help="How many images to use. [default: 300 digits, 100 shapes]",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """See what sktl does, on digits or on shapes, without a download.
@@ -80,6 +85,7 @@ def demo(
     from sktl.report import write_comparison_report
 
     started = time.perf_counter()
+    n_images = n_images or (300 if task is Task.digits else 100)
     page = report or Path(f"sktl-{task.value}.html")
     check_writable(page)
     X, y = (_digits if task is Task.digits else _shapes)(n_images)
