@@ -53,7 +53,7 @@ EMBEDDINGS = {
 }
 DEFAULT, *LITE = EMBEDDINGS
 N_DRAWS, PER_CLASS = 3, 30
-FASTAI_EPOCHS = 1
+FASTAI_EPOCHS = 3
 SCORES = ("mean per class", "without background", "all test images", "30 a class")
 NOTES = [
     "The published split: 2,416 training and 6,728 test images in 102 classes. Mean "

@@ -66,7 +66,7 @@ def demo(
     n_images: Annotated[
         int | None,
         typer.Option(
-            min=50,
+            min=100,
             max=1797,
             help="How many images to use. [default: 300 digits, 100 shapes]",
         ),

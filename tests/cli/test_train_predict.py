@@ -369,10 +369,10 @@ def test_baseline_that_wins_is_shown_but_not_saved(run, tmp_path):
 def test_demo_compares_and_writes_the_page(task, first, named, run, tmp_path):
     page = tmp_path / "demo.html"
     answer = run(
-        "demo", task, "--n-images", "50", "--report", page, "--json",
+        "demo", task, "--n-images", "100", "--report", page, "--json",
         json_output=True,
     )  # fmt: skip
-    assert answer["images"] == 50
+    assert answer["images"] == 100
     assert {row["strategy"] for row in answer["table"]} == {
         "baseline",
         "frozen",
@@ -383,4 +383,4 @@ def test_demo_compares_and_writes_the_page(task, first, named, run, tmp_path):
     loader = text[text.index(first) : text.index("from sktl.model_selection")]
     names = {}
     exec(compile(loader, "report", "exec"), names)
-    assert len(names["X"]) == len(names["y"]) == 50
+    assert len(names["X"]) == len(names["y"]) == 100
