@@ -169,38 +169,21 @@ def by_timm(X, y):
 
 def by_fastai(X, y):
     """Fine-tune with fastai: ``vision_learner(...).fine_tune``, as it recommends."""
-    from fastai.vision import all as fastai
+    from _fastai import fine_tuned
+    from fastai.vision.all import vision_learner
 
-    fastai.set_seed(0)
-    items = [(path, str(label)) for path, label in zip(X, y, strict=True)]
-    block = fastai.DataBlock(
-        blocks=(fastai.ImageBlock, fastai.CategoryBlock),
-        get_x=fastai.ItemGetter(0),
-        get_y=fastai.ItemGetter(1),
-        # It needs images for validation; one costs next to nothing.
-        splitter=fastai.IndexSplitter([len(items)]),
-        item_tfms=fastai.Resize(256),
-        batch_tfms=fastai.aug_transforms(size=224, min_scale=0.75),
+    def learner(data):
+        with tempfile.TemporaryDirectory() as folder:
+            weights = timm_weights("efficientnet_lite0", folder)
+            return vision_learner(
+                data,
+                "tf_efficientnet_lite0",
+                pretrained_cfg_overlay={"file": weights},
+            )
+
+    return fine_tuned(
+        learner, X, y, size=224, batch_size=64, epochs=FASTAI_EPOCHS, seed=0
     )
-    data = block.dataloaders(
-        [*items, items[0]], bs=64, num_workers=0, device=torch.device("cpu")
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        learner = fastai.vision_learner(
-            data,
-            "tf_efficientnet_lite0",
-            pretrained_cfg_overlay={"file": timm_weights("efficientnet_lite0", folder)},
-        )
-    with learner.no_bar():
-        learner.fine_tune(FASTAI_EPOCHS, freeze_epochs=1)
-
-    def predict(X_test):
-        loader = data.test_dl([(path, None) for path in X_test])
-        with learner.no_bar(), learner.no_logging():
-            scores, _ = learner.get_preds(dl=loader)
-        return np.array(data.vocab).astype(int)[scores.argmax(1).numpy()]
-
-    return predict
 
 
 # What is learned from embeddings: the networks, what is done to theirs, and the head.

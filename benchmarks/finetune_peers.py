@@ -183,6 +183,7 @@ def by_lightning(X, y, size, seed):
 
 def by_fastai(X, y, size, seed):
     """Fine-tune with fastai: ``vision_learner(...).fine_tune``."""
+    from _fastai import fine_tuned
     from fastai.vision import all as fastai
     from fastai.vision.learner import model_meta
 
@@ -191,31 +192,11 @@ def by_fastai(X, y, size, seed):
         return pretrained()
 
     model_meta[network] = model_meta[fastai.models.squeezenet1_0]
-    fastai.set_seed(seed)
-    items = [(path, str(label)) for path, label in zip(X, y, strict=True)]
-    block = fastai.DataBlock(
-        blocks=(fastai.ImageBlock, fastai.CategoryBlock),
-        get_x=fastai.ItemGetter(0),
-        get_y=fastai.ItemGetter(1),
-        # It needs images for validation; one costs next to nothing.
-        splitter=fastai.IndexSplitter([len(items)]),
-        item_tfms=fastai.Resize(round(size * 256 / 224)),
-        batch_tfms=fastai.aug_transforms(size=size, min_scale=0.75),
+    return fine_tuned(
+        lambda data: fastai.vision_learner(data, network, weights="pretrained"),
+        *(X, y),
+        **{"size": size, "batch_size": BATCH, "epochs": EPOCHS - 1, "seed": seed},
     )
-    data = block.dataloaders(
-        [*items, items[0]], bs=BATCH, num_workers=0, device=torch.device("cpu")
-    )
-    learner = fastai.vision_learner(data, network, weights="pretrained")
-    with learner.no_bar(), learner.no_logging():
-        learner.fine_tune(EPOCHS - 1, freeze_epochs=1)
-
-    def predict(X_test):
-        loader = data.test_dl([(path, None) for path in X_test])
-        with learner.no_bar(), learner.no_logging():
-            scores, _ = learner.get_preds(dl=loader)
-        return np.array(data.vocab).astype(int)[scores.argmax(1).numpy()]
-
-    return predict
 
 
 def contenders():

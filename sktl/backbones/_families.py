@@ -10,10 +10,10 @@ built, how their images are prepared and where their weights are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from types import ModuleType
 from typing import Any
 
@@ -106,12 +106,16 @@ def _children(model: nn.Module) -> Plan:
 
 def _runs(prefix: str, *lengths: int) -> Plan:
     """Return the stem (the first child of ``prefix``) and runs of its next children."""
-    plan: Plan = {"stem": f"{prefix}[0:1]"}
-    start = 1
-    for i, length in enumerate(lengths, 1):
-        plan[f"stage{i}"] = f"{prefix}[{start}:{start + length}]"
-        start += length
-    return plan
+    return {"stem": f"{prefix}[0:1]"} | _stages(prefix, lengths, start=1)
+
+
+def _stages(prefix: str, lengths: Sequence[int], start: int = 0) -> Plan:
+    """Return runs of the children of ``prefix``, from that at ``start`` on."""
+    ends = accumulate(lengths, initial=start)
+    return {
+        f"stage{i}": f"{prefix}[{first}:{end}]"
+        for i, (first, end) in enumerate(pairwise(ends), 1)
+    }
 
 
 def _pooled(container: nn.Sequential, prefix: str) -> Plan:
@@ -238,12 +242,12 @@ def _efficientnet(model: Any) -> Plan:
 
 
 def _efficientnet_lite(model: Any) -> Plan:
-    plan: Plan = {"stem": ["conv_stem", "bn0", "act0"]}
-    start = 0
-    for i, length in enumerate(model.lengths, 1):
-        plan[f"stage{i}"] = f"blocks[{start}:{start + length}]"
-        start += length
-    return plan | {"stage8": ["conv_head", "bn1", "act1"], "pool": "pool"}
+    return {
+        "stem": ["conv_stem", "bn0", "act0"],
+        **_stages("blocks", model.lengths),
+        "stage8": ["conv_head", "bn1", "act1"],
+        "pool": "pool",
+    }
 
 
 def _vit(model: Any) -> Plan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -36,24 +38,41 @@ def _shapes(n_images: int) -> tuple:
     return make_shapes(n_images, random_state=0)
 
 
-_SOURCES = {
-    Task.digits: "handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits)",
-    Task.shapes: "shapes drawn on photographs (sktl.datasets.make_shapes)",
-}
-# Code for the report that loads the same images.
-_LINES = {
-    Task.digits: """\
+@dataclass(frozen=True)
+class _Images:
+    """The images of a task, and how they are compared and described."""
+
+    load: Callable[[int], tuple]
+    n_images: int  # unless the user asks for another number
+    source: str
+    lines: str  # code for the report that loads the same images
+    arguments: dict = field(default_factory=dict)  # of compare
+
+
+_IMAGES = {
+    Task.digits: _Images(
+        _digits,
+        300,
+        "handwritten digits of 8 x 8 pixels (sklearn.datasets.load_digits)",
+        """\
 from sklearn.datasets import load_digits
 from sklearn.utils import shuffle
 
 X, y = load_digits(return_X_y=True)
 X, y = shuffle(X, y, n_samples={n_images}, random_state=0)
 """,
-    Task.shapes: """\
+        {"backbones": ["lenet5"]},
+    ),
+    Task.shapes: _Images(
+        _shapes,
+        100,
+        "shapes drawn on photographs (sktl.datasets.make_shapes)",
+        """\
 from sktl.datasets import make_shapes
 
 X, y = make_shapes({n_images}, random_state=0)
 """,
+    ),
 }
 
 
@@ -85,23 +104,22 @@ def demo(
     from sktl.report import write_comparison_report
 
     started = time.perf_counter()
-    n_images = n_images or (300 if task is Task.digits else 100)
+    images = _IMAGES[task]
+    n_images = n_images or images.n_images
     page = report or Path(f"sktl-{task.value}.html")
     check_writable(page)
-    X, y = (_digits if task is Task.digits else _shapes)(n_images)
+    X, y = images.load(n_images)
     # No search for duplicates: some of these small images look alike by chance.
-    arguments: dict = {"duplicates": "ignore"}
-    if task is Task.digits:
-        arguments["backbones"] = ["lenet5"]
+    arguments = {"duplicates": "ignore", **images.arguments}
     found = compare(X, y, **arguments, verbose=progress_wanted())
     shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     write_comparison_report(
         page,
         found,
         X,
-        source=_SOURCES[task],
-        code=f"{_LINES[task].format(n_images=n_images)}"
-        "from sktl.model_selection import compare\n\n"
+        source=images.source,
+        code=images.lines.format(n_images=n_images)
+        + "from sktl.model_selection import compare\n\n"
         f"found = compare(X, y, {shown})\nprint(found)\nmodel = found.best_estimator_",
     )
     seconds = round(time.perf_counter() - started, 1)

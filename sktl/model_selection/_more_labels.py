@@ -83,15 +83,15 @@ def measure_label_curve(
     if groups is not None:
         units = np.unique(groups, return_inverse=True)[1]
     orders = [_by_target(train, y, units, rng) for train, _ in splits]
-    parts = {
-        step: [
+    trains = [train for train, _ in splits]
+    parts = (
+        [
             train[np.isin(units[train], order[::step])]
-            for order, (train, _) in zip(orders, splits, strict=True)
+            for order, train in zip(orders, trains, strict=True)
         ]
         for step in _STEPS
-    }
-    trains = [train for train, _ in splits]
-    sets = [some for some in parts.values() if _is_enough(some, trains, y, task)]
+    )
+    sets = [some for some in parts if _is_enough(some, trains, y, task)]
     if not sets:
         return None
     tests = [test for _, test in splits]
